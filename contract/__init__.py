@@ -1,0 +1,1 @@
+"""What two stages must agree on. Standard library, NumPy and safetensors only; imports no stage."""

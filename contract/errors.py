@@ -1,0 +1,96 @@
+"""The error tree.
+
+HemaBenchError                  everything that is raised on purpose
+├── InvalidSettings             a setting is out of range or contradicts another
+├── DataUnavailable             images were asked for that are not here and could not be fetched
+├── DataCorrupt                 a data file is here and is not what it should be
+├── WeightsMismatch             weights do not fit the architecture they are loaded into
+├── ArtifactUnavailable         no exported model where one was asked for
+├── ManifestInvalid             a manifest cannot be read or contradicts itself
+│   └── DigestMismatch          a file is not, byte for byte, what its manifest says
+├── ParityError                 an artifact's logits differ from the reference
+├── RuntimeUnavailable          the packages of a runtime or framework are not installed
+├── DeviceUnavailable           the device that was asked for is not there
+├── ServiceFailed               a service did not start, or died
+├── RecordsCorrupt              recorded measurements cannot be read
+├── RunInvalid                  a run cannot be compared, resumed or reported
+├── RequestRefused              a request over HTTP was answered with an error
+└── InvalidImage                bytes are not an image that we classify; carries an HTTP status
+
+A message says what, where, and what to do next. Only ``cli.py`` prints one and exits.
+"""
+
+from __future__ import annotations
+
+
+class HemaBenchError(Exception):
+    """Everything that HemaBench raises on purpose."""
+
+
+class InvalidSettings(HemaBenchError):
+    """A setting is out of range or contradicts another."""
+
+
+class DataUnavailable(HemaBenchError):
+    """Images were asked for that are not here and could not be fetched."""
+
+
+class DataCorrupt(HemaBenchError):
+    """A data file is here and is not what it should be."""
+
+
+class WeightsMismatch(HemaBenchError):
+    """Weights do not fit the architecture they are loaded into."""
+
+
+class ArtifactUnavailable(HemaBenchError):
+    """There is no exported model where one was asked for."""
+
+
+class ManifestInvalid(HemaBenchError):
+    """A manifest cannot be read or contradicts itself."""
+
+
+class DigestMismatch(ManifestInvalid):
+    """A file is not, byte for byte, what its manifest says."""
+
+
+class ParityError(HemaBenchError):
+    """An artifact's logits differ from the reference."""
+
+
+class RuntimeUnavailable(HemaBenchError):
+    """The packages of a runtime or framework are not installed."""
+
+
+class DeviceUnavailable(HemaBenchError):
+    """The device that was asked for is not there."""
+
+
+class ServiceFailed(HemaBenchError):
+    """A service did not start, or died."""
+
+
+class RecordsCorrupt(HemaBenchError):
+    """Recorded measurements cannot be read."""
+
+
+class RunInvalid(HemaBenchError):
+    """A run cannot be compared, resumed or reported."""
+
+
+class RequestRefused(HemaBenchError):
+    """A request over HTTP was answered with an error."""
+
+
+class InvalidImage(HemaBenchError):
+    """Bytes are not an image that we classify.
+
+    ``code`` is the stable word that a client may branch on, ``status`` the HTTP
+    status of the answer. The message never holds file names or image bytes.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
