@@ -8,6 +8,7 @@ HemaBenchError                  everything that is raised on purpose
 ├── ArtifactUnavailable         no exported model where one was asked for
 ├── ManifestInvalid             a manifest cannot be read or contradicts itself
 │   └── DigestMismatch          a file is not, byte for byte, what its manifest says
+├── ExportFailed                a framework could not write an artifact
 ├── ParityError                 an artifact's logits differ from the reference
 ├── RuntimeUnavailable          the packages of a runtime or framework are not installed
 ├── DeviceUnavailable           the device that was asked for is not there
@@ -53,6 +54,10 @@ class ManifestInvalid(HemaBenchError):
 
 class DigestMismatch(ManifestInvalid):
     """A file is not, byte for byte, what its manifest says."""
+
+
+class ExportFailed(HemaBenchError):
+    """A framework could not write an artifact."""
 
 
 class ParityError(HemaBenchError):

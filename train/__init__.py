@@ -1,0 +1,1 @@
+"""Data set -> the same network in three frameworks -> artifacts."""

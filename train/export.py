@@ -1,0 +1,208 @@
+"""Trained weights -> one artifact per format and resolution, each proved against the reference before it counts.
+
+Every framework works in a process of its own (``python -m train.export``); the parent
+only starts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.blood_cells import RESOLUTIONS_PX
+from contract.environment import versions_of
+from contract.errors import ArtifactUnavailable, ExportFailed, HemaBenchError, InvalidSettings, ManifestInvalid
+from contract.manifest import (
+    FORMATS,
+    GOLDEN_FILE,
+    Artifact,
+    Manifest,
+    artifact_folder,
+    digests_of_files,
+    load_artifact,
+    save_manifest,
+)
+from contract.parity import GoldenBatch, Parity, prove_parity
+from contract.preprocessing import scale_pixels
+from contract.progress import Progress
+from contract.reference import reference_logits
+from contract.weights import digest_of_weights
+from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint
+from train.frameworks import FRAMEWORKS, load_framework
+from train.sources.synthetic import render_cells
+
+GOLDEN_IMAGES = 16
+GOLDEN_SEED = 2020
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """What to export, from where, to where. ``force`` replaces artifacts that are still current."""
+
+    model: str = "hemanet"
+    resolutions_px: tuple[int, ...] = RESOLUTIONS_PX
+    formats: tuple[str, ...] = tuple(FORMATS)
+    checkpoints: Path = Path("exported_models/checkpoints")
+    artifacts: Path = Path("exported_models/artifacts")
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.formats if name not in FORMATS]:
+            raise InvalidSettings(f"no format is called {unknown[0]!r}; choose from: {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One artifact to make; written ``onnx:28``."""
+
+    format: str
+    resolution_px: int
+
+    @classmethod
+    def parse(cls, text: str) -> Job:
+        """The job that ``text`` names; raises ``ValueError``."""
+        format_, _, resolution_px = text.partition(":")
+        return cls(format_, int(resolution_px))
+
+    def __str__(self) -> str:
+        return f"{self.format}:{self.resolution_px}"
+
+
+def export_all(settings: ExportSettings, progress: Progress) -> list[Artifact]:
+    """Make every artifact that is missing or out of date; returns all of them, checked."""
+    due = _due(settings)
+    total = sum(len(jobs) for jobs in due.values())
+    done = 0
+    for framework, jobs in due.items():
+        progress(f"export: start {framework}", done, total)
+        for finished in _exported_by(framework, jobs, settings):
+            done += 1
+            progress(f"exported {finished} with {framework}", done, total)
+    folders = (artifact_folder(settings.artifacts, f, px) for px in settings.resolutions_px for f in settings.formats)
+    return [load_artifact(folder) for folder in folders]
+
+
+def _due(settings: ExportSettings) -> dict[str, list[Job]]:
+    """What each framework has to make, frameworks with nothing to do left out."""
+    due: dict[str, list[Job]] = {}
+    for resolution_px in settings.resolutions_px:
+        checkpoint = load_checkpoint(checkpoint_path(settings.checkpoints, settings.model, resolution_px))
+        for framework, entry in FRAMEWORKS.items():
+            for format_ in entry.formats:
+                folder = artifact_folder(settings.artifacts, format_, resolution_px)
+                wanted = format_ in settings.formats
+                if wanted and (settings.force or not _is_current(folder, checkpoint, framework)):
+                    due.setdefault(framework, []).append(Job(format_, resolution_px))
+    return due
+
+
+def _is_current(folder: Path, checkpoint: Checkpoint, framework: str) -> bool:
+    """Whether the artifact was made from these weights by the installed versions, and is undamaged."""
+    try:
+        manifest = load_artifact(folder).manifest
+    except (ArtifactUnavailable, ManifestInvalid):
+        return False
+    return (
+        manifest.weights_digest == digest_of_weights(checkpoint.weights)
+        and manifest.spec_digest == checkpoint.spec.digest
+        and manifest.versions == versions_of(FRAMEWORKS[framework].packages)
+    )
+
+
+def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings) -> Iterator[str]:
+    """Yields each job as its artifact is in place; raises `ExportFailed` with the process's own last words."""
+    command = [sys.executable, "-m", "train.export", framework, *map(str, jobs), "--model", settings.model]
+    command += ["--checkpoints", str(settings.checkpoints), "--artifacts", str(settings.artifacts)]
+    with (
+        tempfile.TemporaryFile("w+") as words,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process,
+    ):
+        assert process.stdout is not None  # asked for above
+        yield from (line.strip() for line in process.stdout)
+        if process.wait():
+            words.seek(0)
+            last = "\n".join(words.read().strip().splitlines()[-5:])
+            raise ExportFailed(f"{framework} could not export {', '.join(map(str, jobs))}:\n{last}")
+
+
+def export_artifact(framework: str, job: Job, settings: ExportSettings) -> Artifact:
+    """Export one artifact in this process, reload it from disk, prove parity, then put it in its place.
+
+    Raises `ParityError` and leaves an earlier artifact untouched when the new one is off.
+    """
+    checkpoint = load_checkpoint(checkpoint_path(settings.checkpoints, settings.model, job.resolution_px))
+    target = artifact_folder(settings.artifacts, job.format, job.resolution_px)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        built = Path(scratch) / target.name
+        built.mkdir()
+        parity = _build(framework, job, checkpoint, built)
+        save_manifest(built, _manifest(framework, job, checkpoint, built, parity))
+        _replace_folder(built, target)
+    return load_artifact(target)
+
+
+def _build(framework: str, job: Job, checkpoint: Checkpoint, folder: Path) -> Parity:
+    module = load_framework(framework)
+    golden = golden_batch(checkpoint, job.resolution_px)
+    golden.save(folder / GOLDEN_FILE)
+    path = folder / FORMATS[job.format]
+    module.export(checkpoint.spec, checkpoint.weights, job.resolution_px, job.format, path)
+    return prove_parity(str(job), module.reload(job.format, path), golden)
+
+
+def golden_batch(checkpoint: Checkpoint, resolution_px: int) -> GoldenBatch:
+    """Rendered cells, two of each class, with the float64 reference network's logits."""
+    images, _ = render_cells(GOLDEN_IMAGES, resolution_px, GOLDEN_SEED)
+    return GoldenBatch(images, reference_logits(checkpoint.spec, checkpoint.weights, scale_pixels(images)))
+
+
+def _manifest(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, parity: Parity) -> Manifest:
+    record = checkpoint.record
+    return Manifest(
+        model=checkpoint.spec.name,
+        spec_digest=checkpoint.spec.digest,
+        format=job.format,
+        resolution_px=job.resolution_px,
+        weights_digest=digest_of_weights(checkpoint.weights),
+        trained_on=record.data_description,
+        files=digests_of_files(folder),
+        versions=versions_of(FRAMEWORKS[framework].packages),
+        parity=parity,
+        metrics=record.metrics,
+    )
+
+
+def _replace_folder(built: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    built.rename(target)
+
+
+def main() -> None:
+    """Make artifacts with one framework; names each on standard output when it is in place."""
+    parser = argparse.ArgumentParser(prog="python -m train.export", description=main.__doc__)
+    parser.add_argument("framework", choices=FRAMEWORKS)
+    parser.add_argument("jobs", nargs="+", type=Job.parse, metavar="FORMAT:RESOLUTION")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser.add_argument("--artifacts", type=Path, required=True)
+    given = parser.parse_args()
+    settings = ExportSettings(model=given.model, checkpoints=given.checkpoints, artifacts=given.artifacts)
+    try:
+        for job in given.jobs:
+            export_artifact(given.framework, job, settings)
+            sys.stdout.write(f"{job}\n")
+            sys.stdout.flush()
+    except HemaBenchError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

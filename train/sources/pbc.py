@@ -1,0 +1,193 @@
+"""The peripheral blood cell images that BloodMNIST was made of: one zip per class, index.csv, duplicates.csv.
+
+An image becomes a BloodMNIST one by its recipe: the central 200x200 window, whose
+corner is in index.csv, resized with PIL's bilinear filter.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from PIL import Image
+
+from contract.arrays import LabelArray
+from contract.blood_cells import LABELS
+from contract.errors import DataCorrupt, DataUnavailable
+from contract.preprocessing import resize_to_square
+from contract.progress import Progress
+from train.cache import new_images, save_labels_and_splits
+from train.dataset import DATA_ROOT_VARIABLE, DataSettings, SourceFacts, data_root
+from train.splits import assign_splits, connected_groups
+
+WINDOW_PX = 200
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedImage:
+    """One row of index.csv: where an image is, what it shows, and where its central window begins."""
+
+    file: str
+    label: str
+    width_px: int
+    height_px: int
+    crop_left_px: int
+    crop_top_px: int
+    md5: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.file)
+        if path.is_absolute() or ".." in path.parts or "\\" in self.file or len(path.parts) != 2:
+            raise ValueError(f"file {self.file!r} is not of the form class/name.jpg")
+        if self.label not in LABELS:
+            raise ValueError(f"label {self.label!r} is none of {', '.join(LABELS)}")
+        left, top, right, bottom = self.window
+        if left < 0 or top < 0 or right > self.width_px or bottom > self.height_px:
+            raise ValueError(f"the window {self.window} reaches out of {self.width_px}x{self.height_px} pixels")
+
+    @property
+    def archive(self) -> str:
+        """Name of the zip that holds the file."""
+        return f"{PurePosixPath(self.file).parts[0]}.zip"
+
+    @property
+    def window(self) -> tuple[int, int, int, int]:
+        """PIL's (left, upper, right, lower)."""
+        left, top = self.crop_left_px, self.crop_top_px
+        return left, top, left + WINDOW_PX, top + WINDOW_PX
+
+
+def facts(settings: DataSettings) -> SourceFacts:
+    """What is made of the PBC images with ``settings``."""
+    split = "own 7:1:2 split" if settings.seed == 0 else f"own 7:1:2 split of seed {settings.seed}"
+    return SourceFacts(description=f"PBC, BloodMNIST recipe, {split}", real=True)
+
+
+def locate(settings: DataSettings, resolutions_px: Collection[int]) -> str:
+    """Where the images are; raises `DataUnavailable` where they are not."""
+    return f"the images in {_folder(settings)}"
+
+
+def build(settings: DataSettings, folders: Mapping[int, Path], progress: Progress) -> None:
+    """Decode every image once and write it at each resolution of ``folders``."""
+    source = _folder(settings)
+    images, groups = read_index(source)
+    labels: LabelArray = np.array([LABELS.index(image.label) for image in images], dtype=np.uint8)
+    splits = assign_splits([image.file for image in images], labels.tolist(), seed=settings.seed, groups=groups)
+    arrays = {
+        resolution_px: new_images(folder, len(images), resolution_px) for resolution_px, folder in folders.items()
+    }
+    what = f"pbc at {', '.join(map(str, folders))} px"
+    for position, window in enumerate(_windows(source, images)):
+        for resolution_px, array in arrays.items():
+            array[position] = np.asarray(resize_to_square(window, resolution_px))
+        progress(what, position + 1, len(images))
+    for folder in folders.values():
+        save_labels_and_splits(folder, labels, splits)
+
+
+def read_index(source: Path) -> tuple[list[IndexedImage], list[tuple[str, ...]]]:
+    """The images to use, in the order of index.csv, and the groups of files that are copies of each other.
+
+    Copies whose labels contradict each other are left out, all of them.
+    """
+    images = {image.file: image for image in _rows(source / "index.csv", _indexed_image)}
+    groups = connected_groups(_rows(source / "duplicates.csv", lambda row: (row["file_a"], row["file_b"])))
+    unknown = sorted(file for group in groups for file in group if file not in images)
+    if unknown:
+        raise DataCorrupt(f"{source / 'duplicates.csv'}: {unknown[0]} is not in index.csv. {_AGAIN}")
+    contradicting = {file for group in groups if len({images[file].label for file in group}) > 1 for file in group}
+    kept = [image for image in images.values() if image.file not in contradicting]
+    return kept, [group for group in groups if contradicting.isdisjoint(group)]
+
+
+_AGAIN = "Next: put the PBC images there anew"
+
+
+def _folder(settings: DataSettings) -> Path:
+    root = data_root(settings)
+    if root is None:
+        raise DataUnavailable(
+            f"no PBC images: no data root is set and there is no folder data/. Next: set {DATA_ROOT_VARIABLE} to the "
+            "folder that holds pbc/index.csv"
+        )
+    if not (root / "pbc" / "index.csv").is_file():
+        raise DataUnavailable(
+            f"no PBC images in the data root {root}: {root / 'pbc' / 'index.csv'} is not there. Next: set "
+            f"{DATA_ROOT_VARIABLE} to the folder that holds it"
+        )
+    return root / "pbc"
+
+
+def _rows(table: Path, parse: Callable[[dict[str, str]], T]) -> Iterator[T]:
+    """Every row of a CSV file, parsed; an error names the line."""
+    if not table.is_file():
+        raise DataUnavailable(f"{table} is not there. {_AGAIN}")
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        for row in reader:
+            try:
+                yield parse(row)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataCorrupt(f"{table}, line {reader.line_num}: {error!r}. {_AGAIN}") from error
+
+
+def _indexed_image(row: dict[str, str]) -> IndexedImage:
+    return IndexedImage(
+        file=row["file"],
+        label=row["label"],
+        width_px=int(row["width"]),
+        height_px=int(row["height"]),
+        crop_left_px=int(row["crop_left"]),
+        crop_top_px=int(row["crop_top"]),
+        md5=row["md5"],
+    )
+
+
+def _windows(source: Path, images: Sequence[IndexedImage]) -> Iterator[Image.Image]:
+    """The central window of each image, in order; every file is checked against its MD5 first."""
+    with ExitStack() as open_archives:
+        archives = {
+            name: open_archives.enter_context(_opened(source / name))
+            for name in sorted({image.archive for image in images})
+        }
+        for image in images:
+            yield _window(image, _content(archives[image.archive], image))
+
+
+def _opened(archive: Path) -> ZipFile:
+    if not archive.is_file():
+        raise DataUnavailable(f"{archive} is not there, and index.csv lists images in it. {_AGAIN}")
+    try:
+        return ZipFile(archive)
+    except BadZipFile as error:
+        raise DataCorrupt(f"{archive}: {error}. {_AGAIN}") from error
+
+
+def _content(archive: ZipFile, image: IndexedImage) -> bytes:
+    try:
+        content = archive.read(image.file)
+    except (KeyError, BadZipFile, OSError) as error:
+        raise DataCorrupt(f"{archive.filename}: cannot read {image.file}: {error}. {_AGAIN}") from error
+    if md5(content, usedforsecurity=False).hexdigest() != image.md5:
+        raise DataCorrupt(f"{archive.filename}: {image.file} does not have the MD5 {image.md5} of index.csv. {_AGAIN}")
+    return content
+
+
+def _window(image: IndexedImage, content: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as opened:
+            if opened.size != (image.width_px, image.height_px) or opened.mode != "RGB":
+                raise DataCorrupt(f"{image.file}: {opened.mode} {opened.size}, index.csv says otherwise. {_AGAIN}")
+            return opened.crop(image.window)
+    except OSError as error:
+        raise DataCorrupt(f"{image.file}: {error}. {_AGAIN}") from error
