@@ -24,6 +24,8 @@ RUN_FILE = "run.json"
 CELL_FILE = "cell.json"
 REQUESTS_FILE = "requests.journal"
 REPORT_FILE = "report.html"
+# The ``failure`` of a request that was cut off when the load ended; it counts as aborted, not as failed.
+ABORTED = "aborted"
 
 Phase = Literal["warmup", "measured"]
 

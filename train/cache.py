@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import cast
 
@@ -59,18 +61,26 @@ def new_images(folder: Path, images: int, resolution_px: int) -> ImageArray:
     Raises `DataUnavailable` where the disk is too full: a write to a map that
     finds no room kills the process without a word.
     """
-    needed_bytes = images * resolution_px**2 * 3
-    free_bytes = shutil.disk_usage(folder).free
+    path, shape = folder / "images.npy", (images, resolution_px, resolution_px, 3)
+    needed_bytes, free_bytes = prod(shape), shutil.disk_usage(folder).free
     if needed_bytes > free_bytes:
         raise DataUnavailable(
             f"{images} images of {resolution_px} px take {needed_bytes / 1e9:.1f} GB; {folder} has "
             f"{free_bytes / 1e9:.1f} GB left. Next: make room, or set another cache folder"
         )
-    shape = (images, resolution_px, resolution_px, 3)
-    return cast(ImageArray, np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape))
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve(path)
+    return cast(ImageArray, array)
 
 
 def save_labels_and_splits(folder: Path, labels: LabelArray, splits: LabelArray) -> None:
     """Write ``labels.npy`` and ``splits.npy``."""
     np.save(folder / "labels.npy", labels, allow_pickle=False)
     np.save(folder / "splits.npy", splits, allow_pickle=False)
+
+
+def _reserve(path: Path) -> None:
+    """Take the room of a sparse file now, so that the next one sees what is left."""
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -342,7 +342,8 @@ def _grain(cell: Cell, side_px: int) -> Image.Image:
 def _with_noise(pixels: ImageArray, seed: int) -> ImageArray:
     """The camera's: -3 to 3 on every value."""
     noise = np.frombuffer(Random(seed).randbytes(pixels.size), dtype=np.uint8).reshape(pixels.shape) % 7
-    return np.clip(pixels.astype(np.int16) + noise - 3, 0, 255).astype(np.uint8)
+    noisy: ImageArray = np.clip(pixels.astype(np.int16) + noise - 3, 0, 255).astype(np.uint8)
+    return noisy
 
 
 def _between(first: Colour, second: Colour, share: float) -> Colour:

@@ -20,7 +20,7 @@ from contract.dataset import (
     load_dataset,
     save_dataset_facts,
 )
-from contract.errors import DataUnavailable, InvalidSettings
+from contract.errors import DataCorrupt, DataUnavailable, InvalidSettings
 from contract.progress import Progress, silent
 from contract.storage import read_json
 from train.cache import building_folders, only_builder, put_in_place
@@ -83,11 +83,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The source that was taken, never ``auto``, and why: one sentence for the terminal and the report."""
+    """The source that was taken, never ``auto``, and why: one line for the terminal and the report."""
 
     settings: DataSettings
     reason: str
     real: bool
+
+    @property
+    def notice(self) -> str | None:
+        """What must stand beside every number; None for real images."""
+        if self.real:
+            return None
+        return f"Rendered images, not real cells: speed is measured on them, accuracy is not. {self.reason}"
 
 
 def choose_source(settings: DataSettings, resolutions_px: Collection[int]) -> Choice:
@@ -97,7 +104,7 @@ def choose_source(settings: DataSettings, resolutions_px: Collection[int]) -> Ch
     named and holds no images is an error, not a reason to go on to the next source.
     """
     if settings.source != AUTO:
-        return _choice(settings, f"source {settings.source}, as asked for")
+        return _choice(settings, f"{settings.source}: asked for")
     refusals: list[str] = []
     for name in SOURCES:
         candidate = replace(settings, source=name)
@@ -108,8 +115,8 @@ def choose_source(settings: DataSettings, resolutions_px: Collection[int]) -> Ch
                 raise
             refusals.append(f"{name}: {refusal}")
         else:
-            return _choice(candidate, "; ".join((f"source {name}: {found}", *refusals)))
-    raise DataUnavailable("; ".join(refusals))
+            return _choice(candidate, f"{name}: {found}" + "".join(f". Not {refusal}" for refusal in refusals))
+    raise DataUnavailable(". ".join(refusals))
 
 
 def prepare_datasets(
@@ -173,10 +180,12 @@ def _within_reach(settings: DataSettings, resolutions_px: Collection[int]) -> st
 
 
 def _is_current(place: Path, settings: DataSettings) -> bool:
-    """Whether ``place`` holds what ``settings`` describe."""
-    if not (place / DATASET_FILE).is_file():
+    """Whether ``place`` holds what ``settings`` describe; what cannot be read is built anew."""
+    wanted = _source(settings).facts(settings).description
+    try:
+        return read_json(place / DATASET_FILE, DatasetFacts).description == wanted
+    except (FileNotFoundError, DataCorrupt):
         return False
-    return read_json(place / DATASET_FILE, DatasetFacts).description == _source(settings).facts(settings).description
 
 
 def _build(source: Source, settings: DataSettings, places: dict[int, Path], progress: Progress) -> None:

@@ -9,7 +9,7 @@ from hashlib import file_digest
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from threading import Thread
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -62,8 +62,8 @@ def _download(url: str, part: Path, progress: Progress, limit_s: float) -> None:
             problem = error
         if not complete and _length(part) <= before_bytes:
             raise DataUnavailable(
-                f"cannot download {url}: {_reason(problem)}. Next: run the same command again when the host is within "
-                f"reach (it goes on after {_length(part)} bytes), or put the file at {part.with_suffix('')} yourself"
+                f"cannot download {url}: {_reason(problem)}. Next: run the same command again when the host is in "
+                f"reach ({_length(part)} bytes came and are kept), or put the file at {part.with_suffix('')} yourself"
             ) from problem
 
 
@@ -77,7 +77,7 @@ def _take_up(url: str, part: Path, progress: Progress, limit_s: float) -> bool:
         with part.open("ab" if resumed else "wb") as file:
             while block := response.read1(BLOCK_BYTES):
                 file.write(block)
-                progress(f"downloading {part.stem}", file.tell(), total_bytes)
+                progress(f"downloading {part.stem}", file.tell(), max(total_bytes, file.tell()))
     return _length(part) >= total_bytes
 
 
@@ -94,6 +94,8 @@ def _opened(url: str, offset_bytes: int, limit_s: float) -> Iterator[HTTPRespons
     Thread(target=_ask, args=(request, limit_s, answer), daemon=True).start()
     try:
         response = answer.result(timeout=limit_s)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {limit_s:g} s") from None
     except HTTPError as refusal:
         refusal.close()
         if refusal.code != RANGE_NOT_SATISFIABLE:
@@ -125,4 +127,5 @@ def _length(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or f"no answer in {ANSWER_LIMIT_S:g} s" if isinstance(error, TimeoutError) else str(error)
+    """``urlopen`` wraps what happened in a ``URLError``; a refusal by the host is one too, and says more itself."""
+    return str(error.reason if isinstance(error, URLError) and not isinstance(error, HTTPError) else error)

@@ -84,6 +84,7 @@ def export_all(settings: ExportSettings, progress: Progress) -> list[Artifact]:
         for finished in _exported_by(framework, jobs, settings):
             done += 1
             progress(f"exported {finished} with {framework}", done, total)
+    progress("artifacts are up to date", total, total)
     folders = (artifact_folder(settings.artifacts, f, px) for px in settings.resolutions_px for f in settings.formats)
     return [load_artifact(folder) for folder in folders]
 

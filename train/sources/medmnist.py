@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -110,7 +111,7 @@ def unpack(archive: Archive, npz: Path, folder: Path, progress: Progress) -> Non
                 for row, block in _read_images(archive, members, split):
                     images[start + row : start + row + len(block)] = block
                     progress(f"{archive.name} at {archive.resolution_px} px", start + row + len(block), total)
-    except (BadZipFile, KeyError, EOFError, ValueError) as error:
+    except (BadZipFile, zlib.error, KeyError, EOFError, ValueError) as error:
         raise DataCorrupt(f"{npz}: {error}. Next: delete it, it is then downloaded again") from error
     save_labels_and_splits(folder, labels, splits)
 
@@ -121,7 +122,7 @@ def _place(settings: DataSettings, archive: Archive) -> Path:
 
 def _known(name: str) -> dict[str, Any]:
     """MedMNIST's own entry for a set that is flat and has one label per image."""
-    table = _table()
+    table = official_sets()
     if name not in table:
         raise InvalidSettings(f"MedMNIST has no set {name!r}. Next: use one of {', '.join(table)}")
     known = table[name]
@@ -133,7 +134,7 @@ def _known(name: str) -> dict[str, Any]:
 
 
 @cache
-def _table() -> dict[str, dict[str, Any]]:
+def official_sets() -> dict[str, dict[str, Any]]:
     """``medmnist.INFO``, without importing the package: that imports PyTorch, and a process has one framework."""
     package = find_spec("medmnist")
     if package is None or not package.submodule_search_locations:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -100,7 +101,10 @@ def read_index(source: Path) -> tuple[list[IndexedImage], list[tuple[str, ...]]]
 
     Copies whose labels contradict each other are left out, all of them.
     """
-    images = {image.file: image for image in _rows(source / "index.csv", _indexed_image)}
+    rows = list(_rows(source / "index.csv", _indexed_image))
+    images = {image.file: image for image in rows}
+    if len(images) != len(rows):
+        raise DataCorrupt(f"{source / 'index.csv'} lists a file twice. {_AGAIN}")
     groups = connected_groups(_rows(source / "duplicates.csv", lambda row: (row["file_a"], row["file_b"])))
     unknown = sorted(file for group in groups for file in group if file not in images)
     if unknown:
@@ -117,13 +121,13 @@ def _folder(settings: DataSettings) -> Path:
     root = data_root(settings)
     if root is None:
         raise DataUnavailable(
-            f"no PBC images: no data root is set and there is no folder data/. Next: set {DATA_ROOT_VARIABLE} to the "
-            "folder that holds pbc/index.csv"
+            f"no data root is set, and there is no folder data/, to take PBC images from. Next: set "
+            f"{DATA_ROOT_VARIABLE} to the folder that holds pbc/index.csv"
         )
     if not (root / "pbc" / "index.csv").is_file():
         raise DataUnavailable(
-            f"no PBC images in the data root {root}: {root / 'pbc' / 'index.csv'} is not there. Next: set "
-            f"{DATA_ROOT_VARIABLE} to the folder that holds it"
+            f"the data root {root} has no PBC images: {root / 'pbc' / 'index.csv'} is not there. Next: set "
+            f"{DATA_ROOT_VARIABLE} to the folder that holds pbc/index.csv"
         )
     return root / "pbc"
 
@@ -134,11 +138,11 @@ def _rows(table: Path, parse: Callable[[dict[str, str]], T]) -> Iterator[T]:
         raise DataUnavailable(f"{table} is not there. {_AGAIN}")
     with table.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        for row in reader:
-            try:
+        try:
+            for row in reader:
                 yield parse(row)
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataCorrupt(f"{table}, line {reader.line_num}: {error!r}. {_AGAIN}") from error
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise DataCorrupt(f"{table}, line {reader.line_num}: {error!r}. {_AGAIN}") from error
 
 
 def _indexed_image(row: dict[str, str]) -> IndexedImage:
@@ -176,7 +180,7 @@ def _opened(archive: Path) -> ZipFile:
 def _content(archive: ZipFile, image: IndexedImage) -> bytes:
     try:
         content = archive.read(image.file)
-    except (KeyError, BadZipFile, OSError) as error:
+    except (KeyError, BadZipFile, zlib.error, OSError) as error:
         raise DataCorrupt(f"{archive.filename}: cannot read {image.file}: {error}. {_AGAIN}") from error
     if md5(content, usedforsecurity=False).hexdigest() != image.md5:
         raise DataCorrupt(f"{archive.filename}: {image.file} does not have the MD5 {image.md5} of index.csv. {_AGAIN}")

@@ -1,0 +1,109 @@
+"""The three frameworks hold the same network: same start, same gradients, same course."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract.errors import InvalidSettings
+from contract.reference import reference_logits
+from train.frameworks import FRAMEWORKS, load_framework
+from train.initial_weights import initial_weights
+
+ROOT = Path(__file__).parents[3]
+PROBE = Path(__file__).with_name("probe.py")
+sys.path.insert(0, str(PROBE.parent))
+import probe  # noqa: E402 (the same file that runs in the frameworks' processes)
+
+Found = dict[str, NDArray[np.float64]]
+SPECS = ("hemanet", "small")
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Found]:
+    """What a framework computes for a network, computed once."""
+    cache: dict[tuple[str, str], Found] = {}
+
+    def run(framework: str, spec: str) -> Found:
+        if (framework, spec) not in cache:
+            output = tmp_path_factory.mktemp("probe") / f"{framework}-{spec}.npz"
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            subprocess.run([sys.executable, PROBE, framework, spec, output], check=True, cwd=ROOT, env=environment)
+            with np.load(output, allow_pickle=False) as arrays:
+                cache[framework, spec] = {name: arrays[name].astype(np.float64) for name in arrays}
+        return cache[framework, spec]
+
+    return run
+
+
+def relative_difference(found: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """The norm of the difference as a share of the reference's norm."""
+    return float(np.linalg.norm(found - reference) / np.linalg.norm(reference))
+
+
+@pytest.mark.parametrize("spec_name", SPECS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+class TestEachFramework:
+    def test_computes_the_logits_of_the_numpy_reference(self, framework, spec_name, probed):
+        spec = probe.spec_of(spec_name)
+        reference = reference_logits(spec, initial_weights(spec, seed=5), probe.batch().images)
+        assert relative_difference(probed(framework, spec_name)["logits"], reference.astype(np.float64)) < 1e-4
+
+    def test_returns_the_very_weights_it_was_given(self, framework, spec_name, probed):
+        for name, array in initial_weights(probe.spec_of(spec_name), seed=5).items():
+            np.testing.assert_array_equal(probed(framework, spec_name)[f"before/{name}"], array)
+
+    def test_changes_every_array_in_ten_steps(self, framework, spec_name, probed):
+        found = probed(framework, spec_name)
+        for name in probe.spec_of(spec_name).parameter_shapes():
+            assert not np.array_equal(found[f"after/{name}"], found[f"before/{name}"]), name
+
+    def test_learns_the_batch(self, framework, spec_name, probed):
+        losses = probed(framework, spec_name)["losses"]
+        assert losses[-1] < losses[0]
+
+    def test_predicts_as_before_once_the_weights_are_put_back(self, framework, spec_name, probed):
+        found = probed(framework, spec_name)
+        assert relative_difference(found["logits_again"], found["logits"]) < 1e-6
+        assert relative_difference(found["logits_after"], found["logits"]) > 0.1
+
+
+@pytest.mark.parametrize("spec_name", SPECS)
+@pytest.mark.parametrize("framework", [name for name in FRAMEWORKS if name != "pytorch"])
+class TestAgainstPyTorch:
+    def test_gradients_of_the_first_step_agree_to_1e_4(self, framework, spec_name, probed):
+        found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
+        gradients = [name for name in reference if name.startswith("gradient/")]
+        assert gradients == [name for name in found if name.startswith("gradient/")]
+        for name in gradients:
+            assert relative_difference(found[name], reference[name]) < 1e-4, name
+
+    def test_losses_of_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+        found, reference = probed(framework, spec_name)["losses"], probed("pytorch", spec_name)["losses"]
+        np.testing.assert_allclose(found, reference, rtol=1e-3)
+
+    def test_weights_after_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+        # Arrays are weighed together: Adam turns a gradient that is rounding noise into a full step,
+        # so that single shifts, which start at zero, may differ by more than they are worth.
+        found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
+        names = [name for name in reference if name.startswith("after/")]
+        flat = [np.concatenate([weights[name].ravel() for name in names]) for weights in (found, reference)]
+        assert relative_difference(*flat) < 1e-3
+
+    def test_running_variances_after_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+        # PyTorch's own running variance, n / (n - 1) too large, fails this in the deepest layers.
+        found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
+        for name in (n for n in reference if n.startswith("after/") and n.endswith(".variance")):
+            assert relative_difference(found[name], reference[name]) < 1e-3, name
+
+
+def test_an_unknown_framework_is_answered_with_the_known_ones():
+    with pytest.raises(InvalidSettings, match="pytorch, keras, flax"):
+        load_framework("caffe")

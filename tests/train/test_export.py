@@ -1,0 +1,98 @@
+"""Every framework exports for real, in its own process, and the artifact is proved before it counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import ArtifactUnavailable, DigestMismatch, ExportFailed, InvalidSettings
+from contract.manifest import FORMATS, load_artifact
+from contract.parity import PARITY_BATCHES
+from contract.progress import silent
+from contract.weights import digest_of_weights
+from train.checkpoints import checkpoint_path, load_checkpoint
+from train.export import GOLDEN_IMAGES, ExportSettings, Job, export_all, golden_batch
+from train.frameworks import FRAMEWORKS
+
+
+@pytest.fixture
+def settings(save_trained, tmp_path: Path) -> ExportSettings:
+    return ExportSettings(resolutions_px=(28,), checkpoints=save_trained(), artifacts=tmp_path / "artifacts")
+
+
+def test_the_three_frameworks_export_every_format_between_them():
+    exported = [format_ for entry in FRAMEWORKS.values() for format_ in entry.formats]
+    assert sorted(exported) == sorted(FORMATS)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_framework_exports_proved_artifacts_and_leaves_current_ones_alone(framework, settings):
+    settings = replace(settings, formats=FRAMEWORKS[framework].formats)
+    made = export_all(settings, silent)
+    assert [artifact.manifest.format for artifact in made] == list(settings.formats)
+    weights = load_checkpoint(checkpoint_path(settings.checkpoints, "hemanet", 28)).weights
+    for artifact in made:
+        manifest = artifact.manifest
+        assert manifest.weights_digest == digest_of_weights(weights)
+        assert (manifest.parity.images, manifest.parity.batches) == (GOLDEN_IMAGES, PARITY_BATCHES)
+        assert 0 < manifest.parity.largest_difference < 1e-4
+        assert manifest.metrics[0].split == "test"
+
+    steps: list[str] = []
+    assert [a.digest for a in export_all(settings, lambda what, *_: steps.append(what))] == [a.digest for a in made]
+    assert steps == ["artifacts are up to date"]
+
+
+def test_a_damaged_artifact_is_noticed_and_made_again(settings):
+    settings = replace(settings, formats=("onnx",))
+    (made,) = export_all(settings, silent)
+    content = bytearray(made.model_path.read_bytes())
+    content[-1] ^= 1
+    made.model_path.write_bytes(content)
+    with pytest.raises(DigestMismatch, match=r"model\.onnx changed"):
+        load_artifact(made.folder)
+    (again,) = export_all(settings, silent)
+    assert again.manifest.weights_digest == made.manifest.weights_digest
+
+
+def test_new_weights_make_artifacts_out_of_date(settings, save_trained):
+    settings = replace(settings, formats=("onnx",))
+    (first,) = export_all(settings, silent)
+    save_trained(seed=1)
+    (second,) = export_all(settings, silent)
+    assert second.manifest.weights_digest != first.manifest.weights_digest
+
+
+def test_a_failing_framework_is_reported_with_its_own_words_and_leaves_nothing(settings, monkeypatch):
+    monkeypatch.setitem(FRAMEWORKS, "pytorch", replace(FRAMEWORKS["pytorch"], formats=("saved_model",)))
+    monkeypatch.setitem(FRAMEWORKS, "keras", replace(FRAMEWORKS["keras"], formats=()))
+    with pytest.raises(ExportFailed, match="pytorch does not export 'saved_model'"):
+        export_all(replace(settings, formats=("saved_model",)), silent)
+    assert not list(settings.artifacts.rglob("*.*"))
+
+
+def test_without_a_checkpoint_the_error_names_the_command(tmp_path):
+    settings = ExportSettings(resolutions_px=(28,), checkpoints=tmp_path, artifacts=tmp_path)
+    with pytest.raises(ArtifactUnavailable, match="hemabench train"):
+        export_all(settings, silent)
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(InvalidSettings, match="choose from: torch_export"):
+        ExportSettings(formats=("pickle",))
+
+
+def test_a_job_is_read_as_it_is_written():
+    assert Job.parse(str(Job("onnx", 64))) == Job("onnx", 64)
+    with pytest.raises(ValueError, match="invalid literal"):
+        Job.parse("onnx")
+
+
+def test_the_golden_batch_is_the_same_every_time(settings):
+    checkpoint = load_checkpoint(checkpoint_path(settings.checkpoints, "hemanet", 28))
+    first, again = golden_batch(checkpoint, 28), golden_batch(checkpoint, 28)
+    np.testing.assert_array_equal(first.images, again.images)
+    np.testing.assert_array_equal(first.logits, again.logits)

@@ -1,0 +1,80 @@
+"""Resolution by resolution: each network starts from the weights of the resolution below it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from contract.dataset import Dataset
+from contract.progress import Progress
+from contract.weights import Weights, digest_of_weights
+from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
+from train.settings import Precision, TrainSettings, recipe_for
+from train.training import Trained, train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """What to train and where to keep it. ``epochs`` None takes the recipe's.
+
+    With ``from_below`` a network starts from the checkpoint of the next lower
+    resolution in ``checkpoints``, if there is one; else from random weights.
+    """
+
+    model: str = "hemanet"
+    framework: str = "pytorch"
+    seed: int = 0
+    epochs: int | None = None
+    precision: Precision = "float32"
+    compiled: bool = False
+    from_below: bool = True
+    checkpoints: Path = Path("exported_models/checkpoints")
+
+    def settings_at(self, resolution_px: int) -> TrainSettings:
+        """The recipe of that resolution with this plan's choices."""
+        recipe = recipe_for(resolution_px)
+        epochs = self.epochs or recipe.epochs
+        return replace(
+            recipe,
+            model=self.model,
+            framework=self.framework,
+            seed=self.seed,
+            epochs=epochs,
+            warmup_epochs=min(recipe.warmup_epochs, epochs / 4),
+            precision=self.precision,
+            compiled=self.compiled,
+        )
+
+
+def train_resolutions(
+    plan: TrainingPlan, datasets: dict[int, Dataset], progress: Progress
+) -> Iterator[tuple[Path, Trained]]:
+    """Train each resolution of ``datasets``, lowest first; yields a checkpoint's path as soon as it is written."""
+    for resolution_px in sorted(datasets):
+        start, started_from = _start(plan, resolution_px)
+        settings = plan.settings_at(resolution_px)
+        trained = train(settings, datasets[resolution_px], progress, start, started_from)
+        path = checkpoint_path(plan.checkpoints, plan.model, resolution_px)
+        save_checkpoint(path, trained)
+        yield path, trained
+
+
+def missing_checkpoints(plan: TrainingPlan, resolutions_px: Collection[int]) -> list[int]:
+    """Resolutions that have no checkpoint yet."""
+    return [px for px in resolutions_px if not checkpoint_path(plan.checkpoints, plan.model, px).is_file()]
+
+
+def _start(plan: TrainingPlan, resolution_px: int) -> tuple[Weights | None, str]:
+    below = sorted((px for px in _trained_resolutions(plan) if px < resolution_px), reverse=True)
+    if not plan.from_below or not below:
+        return None, f"random weights, seed {plan.seed}"
+    weights = load_checkpoint(checkpoint_path(plan.checkpoints, plan.model, below[0])).weights
+    return weights, f"the {below[0]} px weights {digest_of_weights(weights)[:12]}"
+
+
+def _trained_resolutions(plan: TrainingPlan) -> Iterator[int]:
+    for path in plan.checkpoints.glob(f"{plan.model}-*px.safetensors"):
+        side = path.stem.removeprefix(f"{plan.model}-").removesuffix("px")
+        if side.isdigit():
+            yield int(side)
