@@ -41,6 +41,7 @@ Resolutions = Annotated[
 ]
 Data = Annotated[DataSource, typer.Option("--data", help="auto: PBC images if found, else BloodMNIST, else rendered.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds pbc/.", show_default=False)]
+Cache = Annotated[Path, typer.Option("--cache", help="Where data sets are kept once built.")]
 Model = Annotated[str, typer.Option("--model", help="hemanet or resnet18.")]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -71,6 +72,7 @@ def info(model: Model = "hemanet", as_json: Json = False) -> None:
 def data(
     source: Data = DataSource.AUTO,
     root: DataRoot = None,
+    cache: Cache = CACHE,
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the cache anew.")] = False,
     as_json: Json = False,
@@ -78,7 +80,7 @@ def data(
     """Find images, download them if need be, and build the cache that training and load tests read."""
     from train.dataset import count_images, prepare_datasets
 
-    settings = _data_settings(source, root, resolutions)
+    settings = _data_settings(source, root, cache, resolutions)
     with _progress() as progress:
         datasets = prepare_datasets(settings, resolutions, progress, rebuild=rebuild)
     first = next(iter(datasets.values()))
@@ -112,6 +114,7 @@ def train(
     ] = True,
     source: Data = DataSource.AUTO,
     root: DataRoot = None,
+    cache: Cache = CACHE,
     checkpoints: Annotated[
         Path, typer.Option("--checkpoints", help="Where weights are read and written.")
     ] = CHECKPOINTS,
@@ -130,7 +133,7 @@ def train(
         from_below=from_below,
         checkpoints=checkpoints,
     )
-    settings = _data_settings(source, root, resolutions)
+    settings = _data_settings(source, root, cache, resolutions)
     with _progress() as progress:
         datasets = prepare_datasets(settings, resolutions, progress)
         finished = list(train_resolutions(plan, datasets, progress))
@@ -195,11 +198,11 @@ def _share(metric: Any) -> str:
     return f"{metric.value:.2%} [{metric.low:.2%}, {metric.high:.2%}]"
 
 
-def _data_settings(source: DataSource, root: Path | None, resolutions: list[int]) -> Any:
+def _data_settings(source: DataSource, root: Path | None, cache: Path, resolutions: list[int]) -> Any:
     """One source for all resolutions; says so loudly when it is not real cells."""
     from train.dataset import DataSettings, choose_source
 
-    choice = choose_source(DataSettings(source=source.value, root=root, cache=CACHE), resolutions)
+    choice = choose_source(DataSettings(source=source.value, root=root, cache=cache), resolutions)
     if choice.notice:
         typer.secho(choice.notice, fg="yellow", bold=True, err=True)
     return choice.settings
