@@ -24,6 +24,8 @@ app = typer.Typer(
 
 CHECKPOINTS = Path("exported_models/checkpoints")
 ARTIFACTS = Path("exported_models/artifacts")
+RESULTS = Path("results")
+NATIVE_RUNTIMES = ("pytorch", "tensorflow", "jax", "onnx")
 CACHE = Path(".cache/datasets")
 
 
@@ -44,6 +46,10 @@ DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that 
 Cache = Annotated[Path, typer.Option("--cache", help="Where data sets are kept once built.")]
 Model = Annotated[str, typer.Option("--model", help="hemanet or resnet18.")]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
+Runtimes = Annotated[list[str], typer.Option("--runtime", help="Repeat for several.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of one inference.")]
+Artifacts = Annotated[Path, typer.Option("--artifacts", help="Where exported models lie.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -167,6 +173,88 @@ def export(
     _print(table)
 
 
+@app.command()
+def verify(
+    runtimes: Runtimes = list(NATIVE_RUNTIMES),  # noqa: B006 (typer copies it)
+    resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
+    device: Device = "cpu",
+    artifacts: Artifacts = ARTIFACTS,
+    as_json: Json = False,
+) -> None:
+    """Prove that every artifact, in the runtime that serves it, gives the reference's logits."""
+    from serving.verify import verify_all
+
+    with _progress() as progress:
+        proved = verify_all(runtimes, resolutions, artifacts, device=device, progress=progress)
+    if as_json:
+        _print_json(proved)
+        return
+    from rich.table import Table
+
+    table = Table("runtime", "px", "largest logit difference", "golden images", "batches", title="Parity")
+    for one in proved:
+        batches = ", ".join(map(str, one.parity.batches))
+        difference = f"{one.parity.largest_difference:.1e}"
+        table.add_row(one.runtime, str(one.resolution_px), difference, str(one.parity.images), batches)
+    _print(table)
+
+
+@app.command()
+def serve(
+    runtime: Annotated[str, typer.Option("--runtime", help="pytorch, tensorflow, jax, onnx or null.")] = "onnx",
+    resolutions: Annotated[
+        list[int] | None, typer.Option("--resolution", "-r", help="Default: all that are exported.", show_default=False)
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="0.0.0.0 for every interface; there is no authentication.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 3000,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    artifacts: Artifacts = ARTIFACTS,
+) -> None:
+    """Serve one runtime over HTTP until Ctrl-C."""
+    import os
+
+    from serving.launch import prepare_launch
+    from serving.settings import ServiceSettings
+
+    settings = ServiceSettings(
+        runtime=runtime, device=device, resolutions_px=tuple(resolutions or ()), artifacts=artifacts, threads=threads
+    )
+    launch = prepare_launch(settings, host=host, port=port)
+    typer.echo(f"{runtime} at {launch.url}  ({NOTICE})", err=True)
+    os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606 (our own interpreter)
+
+
+@app.command()
+def classify(
+    image: Annotated[Path, typer.Argument(help="A PNG, JPEG, WebP, TIFF or BMP of one cell.")],
+    url: Annotated[str | None, typer.Option("--url", help="Ask a running service instead of this process.")] = None,
+    runtime: Annotated[str, typer.Option("--runtime", help="In this process only.")] = "onnx",
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", "-r", help="Default: the smallest there is.")
+    ] = None,
+    artifacts: Artifacts = ARTIFACTS,
+    as_json: Json = False,
+) -> None:
+    """Which cell is this? Label, probabilities and where the time went."""
+    from serving.classify import classify_at, classify_file
+    from serving.settings import ServiceSettings
+
+    if url:
+        answer = classify_at(image, url, resolution)
+    else:
+        answer = classify_file(image, ServiceSettings(runtime=runtime, artifacts=artifacts), resolution)
+    if as_json:
+        _print_json(answer)
+        return
+    _print(_answer_table(answer))
+    timing = "  ".join(f"{part} {duration:.3f}" for part, duration in answer.timing_ms.items())
+    _print(f"{answer.model.name} at {answer.model.resolution} px on {answer.model.runtime}; ms: {timing}")
+    _print(f"[dim]{answer.notice}[/dim]")
+
+
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failed with a message, 2 wrong usage or settings, 130 interrupted."""
     try:
@@ -196,6 +284,16 @@ def _print_json(value: object) -> None:
 
 def _share(metric: Any) -> str:
     return f"{metric.value:.2%} [{metric.low:.2%}, {metric.high:.2%}]"
+
+
+def _answer_table(answer: Any) -> object:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, title=f"[bold]{answer.label}[/bold]", title_justify="left")
+    for name, probability in sorted(answer.probabilities.items(), key=lambda pair: -pair[1]):
+        table.add_row(name, ProgressBar(total=1, completed=probability, width=40), f"{probability:.1%}")
+    return table
 
 
 def _data_settings(source: DataSource, root: Path | None, cache: Path, resolutions: list[int]) -> Any:
