@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +49,8 @@ Runtimes = Annotated[list[str], typer.Option("--runtime", help="Repeat for sever
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of one inference.")]
 Artifacts = Annotated[Path, typer.Option("--artifacts", help="Where exported models lie.")]
+Checkpoints = Annotated[Path, typer.Option("--checkpoints", help="Where weights lie.")]
+Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -63,15 +64,9 @@ def info(model: Model = "hemanet", as_json: Json = False) -> None:
     if as_json:
         _print_json({"model": spec.name, "digest": spec.digest, "parameters": spec.parameter_count, "flops": flops})
         return
-    from rich.table import Table
+    from analysis.terminal import network_table
 
-    table = Table("layer", "output at 28 px", "parameters", *(f"MFLOP at {px} px" for px in flops), title=spec.name)
-    for costs in zip(*(spec.costs(px) for px in flops), strict=True):
-        shape = "×".join(map(str, costs[0].output_shape))
-        table.add_row(costs[0].name, shape, f"{costs[0].parameters:,}", *(f"{cost.flops / 1e6:,.1f}" for cost in costs))
-    table.add_section()
-    table.add_row("sum", "", f"{spec.parameter_count:,}", *(f"{total / 1e6:,.1f}" for total in flops.values()))
-    _print(table)
+    _print(network_table(spec))
 
 
 @app.command()
@@ -95,14 +90,9 @@ def data(
         facts = {px: dataset.facts for px, dataset in datasets.items()}
         _print_json({"counts": counts, "facts": facts})
         return
-    from rich.table import Table
+    from analysis.terminal import counts_table
 
-    table = Table("class", *counts, title=first.facts.description)
-    for label in first.facts.labels:
-        table.add_row(label, *(f"{of_split[label]:,}" for of_split in counts.values()))
-    table.add_section()
-    table.add_row("sum", *(f"{sum(of_split.values()):,}" for of_split in counts.values()))
-    _print(table)
+    _print(counts_table(first.facts.description, counts))
 
 
 @app.command()
@@ -121,9 +111,7 @@ def train(
     source: Data = DataSource.AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
-    checkpoints: Annotated[
-        Path, typer.Option("--checkpoints", help="Where weights are read and written.")
-    ] = CHECKPOINTS,
+    checkpoints: Checkpoints = CHECKPOINTS,
 ) -> None:
     """Train the network and write a checkpoint per resolution."""
     from train.dataset import prepare_datasets
@@ -153,8 +141,8 @@ def export(
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
     model: Model = "hemanet",
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
-    checkpoints: Annotated[Path, typer.Option("--checkpoints")] = CHECKPOINTS,
-    artifacts: Annotated[Path, typer.Option("--artifacts")] = ARTIFACTS,
+    checkpoints: Checkpoints = CHECKPOINTS,
+    artifacts: Artifacts = ARTIFACTS,
 ) -> None:
     """Write each framework's native artifact and ONNX, and prove parity of each."""
     from train.export import ExportSettings, export_all
@@ -164,13 +152,9 @@ def export(
     )
     with _progress() as progress:
         made = export_all(settings, progress)
-    from rich.table import Table
+    from analysis.terminal import artifacts_table
 
-    table = Table("artifact", "digest", "largest logit difference", "golden images", title="Artifacts")
-    for artifact in made:
-        parity = artifact.manifest.parity
-        table.add_row(artifact.name, artifact.digest[:12], f"{parity.largest_difference:.1e}", str(parity.images))
-    _print(table)
+    _print(artifacts_table(made))
 
 
 @app.command()
@@ -189,14 +173,9 @@ def verify(
     if as_json:
         _print_json(proved)
         return
-    from rich.table import Table
+    from analysis.terminal import parity_table
 
-    table = Table("runtime", "px", "largest logit difference", "golden images", "batches", title="Parity")
-    for one in proved:
-        batches = ", ".join(map(str, one.parity.batches))
-        difference = f"{one.parity.largest_difference:.1e}"
-        table.add_row(one.runtime, str(one.resolution_px), difference, str(one.parity.images), batches)
-    _print(table)
+    _print(parity_table([(one.runtime, one.resolution_px, one.parity) for one in proved]))
 
 
 @app.command()
@@ -224,7 +203,7 @@ def serve(
     )
     launch = prepare_launch(settings, host=host, port=port)
     typer.echo(f"{runtime} at {launch.url}  ({NOTICE})", err=True)
-    os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606 (our own interpreter)
+    os.execve(launch.command[0], launch.command, launch.environment)
 
 
 @app.command()
@@ -239,6 +218,7 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Which cell is this? Label, probabilities and where the time went."""
+    from analysis.terminal import probabilities_table
     from serving.classify import classify_at, classify_file
     from serving.settings import ServiceSettings
 
@@ -249,10 +229,103 @@ def classify(
     if as_json:
         _print_json(answer)
         return
-    _print(_answer_table(answer))
+    _print(probabilities_table(answer.label, answer.probabilities))
     timing = "  ".join(f"{part} {duration:.3f}" for part, duration in answer.timing_ms.items())
     _print(f"{answer.model.name} at {answer.model.resolution} px on {answer.model.runtime}; ms: {timing}")
     _print(f"[dim]{answer.notice}[/dim]")
+
+
+@app.command()
+def load(
+    url: Annotated[str, typer.Option("--url", help="A service that is running.")] = "http://127.0.0.1:3000",
+    resolution: Annotated[int, typer.Option("--resolution", "-r")] = 28,
+    users: Annotated[int, typer.Option("--users", min=1, help="Closed loop: how many wait for answers at once.")] = 1,
+    arrival_rate: Annotated[
+        float | None, typer.Option("--arrival-rate", help="Open loop: requests per second.", show_default=False)
+    ] = None,
+    duration_s: Annotated[float, typer.Option("--duration", help="Seconds that are measured.")] = 10.0,
+    warmup_s: Annotated[float, typer.Option("--warmup", help="Seconds before that.")] = 2.0,
+    seed: Seed = 0,
+    source: Data = DataSource.AUTO,
+    root: DataRoot = None,
+    cache: Cache = CACHE,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Load a running service and report what its users would have waited."""
+    from contract.records import Scenario
+    from loadtest.single import offer_load
+
+    scenario = Scenario(
+        kind="closed_loop" if arrival_rate is None else "open_loop",
+        users=users,
+        arrival_rate_per_s=arrival_rate,
+        warmup_s=warmup_s,
+        duration_s=duration_s,
+        seed=seed,
+    )
+    with _progress() as progress:
+        datasets = _datasets(source, root, cache, [resolution], progress)
+        folder = datasets[resolution]
+        result = offer_load(url, scenario, resolution, folder, results, command=_command(), progress=progress)
+    _conclude(result.folder, as_json)
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Option("--profile", help="quick or full.")] = "full",
+    runtimes: Runtimes = list(NATIVE_RUNTIMES),  # noqa: B006 (typer copies it)
+    device: Device = "cpu",
+    threads: Threads = 1,
+    seed: Seed = 0,
+    source: Data = DataSource.AUTO,
+    root: DataRoot = None,
+    cache: Cache = CACHE,
+    train_anew: Annotated[bool, typer.Option("--train", help="Train the weights anew.")] = False,
+    checkpoints: Checkpoints = CHECKPOINTS,
+    artifacts: Artifacts = ARTIFACTS,
+    results: Results = RESULTS,
+    resume: Annotated[str | None, typer.Option("--resume", help="Name of a run under results/ to finish.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Images, weights, artifacts, parity, load tests, report: the whole chain."""
+    from loadtest.campaign import run_campaign
+    from loadtest.planning import CampaignSettings
+    from loadtest.scenarios import profile_named
+
+    chosen = profile_named(profile)
+    resolutions = list(chosen.resolutions_px)
+    with _progress() as progress:
+        datasets = _datasets(source, root, cache, resolutions, progress)
+        _make_sure_of_weights(source, root, cache, resolutions, checkpoints, progress, anew=train_anew)
+        formats = _make_sure_of_artifacts(runtimes, resolutions, checkpoints, artifacts, progress)
+        _prove(runtimes, resolutions, artifacts, device, progress)
+        settings = CampaignSettings(
+            profile=chosen,
+            formats=formats,
+            datasets=datasets,
+            artifacts=artifacts,
+            results=results,
+            run=resume,
+            resume=resume is not None,
+            seed=seed,
+            threads=threads,
+            device=device,
+            command=_command(),
+        )
+        folder = run_campaign(settings, progress)
+    _conclude(folder, as_json)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path | None, typer.Argument(help="A run's folder. Default: the newest under results/.")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
+    results: Results = RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Print a run's table and write its report.html, from its raw records."""
+    _conclude(folder or _newest(results), as_json, baseline)
 
 
 def main() -> None:
@@ -286,14 +359,96 @@ def _share(metric: Any) -> str:
     return f"{metric.value:.2%} [{metric.low:.2%}, {metric.high:.2%}]"
 
 
-def _answer_table(answer: Any) -> object:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
+def _datasets(
+    source: DataSource, root: Path | None, cache: Path, resolutions: list[int], progress: Progress
+) -> dict[int, Path]:
+    """The cache folder of each resolution, built where it was missing."""
+    from contract.dataset import dataset_folder
+    from train.dataset import prepare_datasets
 
-    table = Table(box=None, show_header=False, title=f"[bold]{answer.label}[/bold]", title_justify="left")
-    for name, probability in sorted(answer.probabilities.items(), key=lambda pair: -pair[1]):
-        table.add_row(name, ProgressBar(total=1, completed=probability, width=40), f"{probability:.1%}")
-    return table
+    settings = _data_settings(source, root, cache, resolutions)
+    prepare_datasets(settings, resolutions, progress)
+    return {side: dataset_folder(settings.cache, settings.source, side) for side in resolutions}
+
+
+def _make_sure_of_weights(
+    source: DataSource,
+    root: Path | None,
+    cache: Path,
+    resolutions: list[int],
+    checkpoints: Path,
+    progress: Progress,
+    *,
+    anew: bool,
+) -> None:
+    from train.dataset import prepare_datasets
+    from train.stages import TrainingPlan, missing_checkpoints, train_resolutions
+
+    plan = TrainingPlan(checkpoints=checkpoints)
+    wanted = resolutions if anew else missing_checkpoints(plan, resolutions)
+    if wanted:
+        datasets = prepare_datasets(_data_settings(source, root, cache, wanted), wanted, progress)
+        for path, _ in train_resolutions(plan, datasets, progress):
+            progress(f"trained {path.name}", 1, 1)
+
+
+def _make_sure_of_artifacts(
+    runtimes: list[str], resolutions: list[int], checkpoints: Path, artifacts: Path, progress: Progress
+) -> dict[str, str]:
+    """The format that each runtime loads, exported where it was missing or outdated."""
+    from serving.runtimes import entry_of
+    from train.export import ExportSettings, export_all
+
+    formats = {name: format_ for name in runtimes if (format_ := entry_of(name).format)}
+    settings = ExportSettings(
+        resolutions_px=tuple(resolutions),
+        formats=tuple(dict.fromkeys(formats.values())),
+        checkpoints=checkpoints,
+        artifacts=artifacts,
+    )
+    export_all(settings, progress)
+    return formats
+
+
+def _prove(runtimes: list[str], resolutions: list[int], artifacts: Path, device: str, progress: Progress) -> None:
+    from serving.verify import verify_all
+
+    verify_all(runtimes, resolutions, artifacts, device=device, progress=progress)
+
+
+def _conclude(folder: Path, as_json: bool, baseline: str | None = None) -> None:
+    """Report a run in the terminal and as HTML; exit code 1 where a cell has no valid numbers."""
+    from analysis.report import write_report
+    from analysis.runs import load_run
+    from analysis.summary import summarise
+    from analysis.tables import summary_as_json, summary_tables
+
+    summary = summarise(load_run(folder), baseline=baseline)
+    path = write_report(folder, baseline=baseline)
+    if as_json:
+        typer.echo(summary_as_json(summary))
+    else:
+        _print(summary_tables(summary))
+    typer.echo(f"report: {path}", err=True)
+    if any(cell.verdict.status != "valid" for cell in summary.cells):
+        sys.exit(1)
+
+
+def _newest(results: Path) -> Path:
+    from contract.errors import RunInvalid
+    from contract.records import RUN_FILE
+
+    runs = sorted(results.glob(f"*/{RUN_FILE}"), key=lambda plan: plan.stat().st_mtime)
+    if not runs:
+        raise RunInvalid(f"no run in {results}. Next: hemabench run")
+    return runs[-1].parent
+
+
+def _command() -> str:
+    """What a person would type to repeat this."""
+    import shlex
+
+    return shlex.join(["hemabench", *sys.argv[1:]])
 
 
 def _data_settings(source: DataSource, root: Path | None, cache: Path, resolutions: list[int]) -> Any:
@@ -306,34 +461,12 @@ def _data_settings(source: DataSource, root: Path | None, cache: Path, resolutio
     return choice.settings
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar with what is running now and the time left; plain lines where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield _PlainProgress()
-        return
+def _progress() -> AbstractContextManager[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda what, done, total: bars.update(task, description=what, completed=done, total=total)
+    from analysis.terminal import progress_on
 
-
-class _PlainProgress:
-    """One line whenever the whole percentage or the step's name changes, and at most one a second."""
-
-    def __init__(self) -> None:
-        self._last_s = 0.0
-
-    def __call__(self, what: str, done: float, total: float) -> None:
-        from time import monotonic
-
-        if monotonic() - self._last_s >= 1 or done >= total:
-            self._last_s = monotonic()
-            typer.echo(f"[{done / total if total else 0:4.0%}] {what}", err=True)
+    return progress_on(Console(stderr=True))
 
 
 if __name__ == "__main__":

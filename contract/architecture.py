@@ -97,11 +97,12 @@ class ModelSpec:
     norm_momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        names = [conv.name for conv in self.convolutions()]
+        kinds = [type(layer) for layer in self.layers]
+        if kinds[-2:] != [GlobalAveragePool, Dense] or {GlobalAveragePool, Dense} & set(kinds[:-2]):
+            raise InvalidSettings(f"{self.name}: the last two layers, and only they, are GlobalAveragePool and Dense")
+        names = [*(conv.name for conv in self.convolutions()), self.head.name]
         if len(set(names)) != len(names):
             raise InvalidSettings(f"{self.name}: two layers share a name: {sorted(names)}")
-        if [type(layer) for layer in self.layers[-2:]] != [GlobalAveragePool, Dense]:
-            raise InvalidSettings(f"{self.name}: the last two layers must be GlobalAveragePool and Dense")
 
     @property
     def head(self) -> Dense:
@@ -178,10 +179,16 @@ def _add_residual_shapes(shapes: dict[str, tuple[int, ...]], residual: Residual,
     for conv in residual.body:
         shapes |= _conv_norm_shapes(conv, inside)
         inside = conv.filters
-    if residual.shortcut is not None:
-        shapes |= _conv_norm_shapes(residual.shortcut, channels)
-    elif inside != channels:
-        raise InvalidSettings(f"{residual.name}: {channels} channels in, {inside} out, and no shortcut to match them")
+    stride = prod(conv.stride for conv in residual.body)
+    shortcut = residual.shortcut
+    if shortcut is not None:
+        shapes |= _conv_norm_shapes(shortcut, channels)
+    added = (channels, 1) if shortcut is None else (shortcut.filters, shortcut.stride)
+    if added != (inside, stride):
+        raise InvalidSettings(
+            f"{residual.name}: the body gives {inside} channels at stride {stride}, what is added to it has "
+            f"{added[0]} at stride {added[1]}"
+        )
     return inside
 
 

@@ -115,7 +115,7 @@ _AGAIN = "Next: hemabench data --rebuild"
 def _mapped(path: Path) -> ImageArray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataCorrupt(f"{path}: {error}. {_AGAIN}") from error
     if array.dtype != np.uint8:
         raise DataCorrupt(f"{path}: {array.dtype}, not uint8. {_AGAIN}")

@@ -33,10 +33,15 @@ class JournalWriter:
         self._encode = msgspec.json.Encoder().encode
 
     def append(self, record: object) -> None:
-        """Write one record (a dataclass); ``OSError`` when the disk refuses, a short write included."""
+        """Write one record (a dataclass); ``OSError`` when the disk refuses, a short write included.
+
+        The part of a record that a full disk took is cut off again, so that what is
+        appended later does not follow a torn line.
+        """
         line = self._encode(record)
         framed = b"%08x %b\n" % (zlib.crc32(line), line)
         if (written := os.write(self._file, framed)) != len(framed):
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(f"disk took {written} of {len(framed)} bytes of a record")
 
     def close(self) -> None:
@@ -73,10 +78,10 @@ def read_journal(path: Path, type_: type[T]) -> Journal[T]:
             )
         try:
             records.append(decode(line[_CHECKSUM_DIGITS + 1 :]))
-        except msgspec.ValidationError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordsCorrupt(f"{path}:{number}: not a {type_.__name__}: {error}") from error
     return Journal(tuple(records), torn=bool(rest))
 
 
 def _is_whole(line: bytes) -> bool:
-    return line[:_CHECKSUM_DIGITS] == b"%08x" % zlib.crc32(line[_CHECKSUM_DIGITS + 1 :])
+    return line[: _CHECKSUM_DIGITS + 1] == b"%08x " % zlib.crc32(line[_CHECKSUM_DIGITS + 1 :])

@@ -110,7 +110,7 @@ def artifact_folder(root: Path, format_: str, resolution_px: int) -> Path:
 
 def digests_of_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below ``folder`` but the manifest, by relative POSIX path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_FILE)
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
 
 

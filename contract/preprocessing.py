@@ -27,10 +27,12 @@ def centred_square(width_px: int, height_px: int) -> tuple[int, int, int, int]:
 
 def resize_to_square(image: Image, resolution_px: int) -> Image:
     """The centred square of ``image``, ``resolution_px`` wide; untouched when it already is."""
-    box = centred_square(image.width, image.height)
     if image.size == (resolution_px, resolution_px):
         return image
-    return image.resize((resolution_px, resolution_px), PIL_BILINEAR, box=box)
+    if image.width != image.height:
+        # Not resize's own ``box``: its filter reaches beyond the box and lets the pixels outside bleed in.
+        image = image.crop(centred_square(image.width, image.height))
+    return image.resize((resolution_px, resolution_px), PIL_BILINEAR)
 
 
 def scale_pixels(pixels: ImageArray) -> FloatArray:

@@ -14,8 +14,10 @@ durations that the service measured on its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
+from contract.dataset import Split
 from contract.environment import Environment
 from contract.errors import InvalidSettings
 
@@ -48,7 +50,7 @@ class Scenario:
     arrival_rate_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.warmup_s < 0 or self.duration_s <= 0:
+        if not (0 <= self.warmup_s < inf and 0 < self.duration_s < inf):
             raise InvalidSettings(f"warmup_s ({self.warmup_s}) must be >= 0 and duration_s ({self.duration_s}) > 0")
         if self.users < 1:
             raise InvalidSettings(f"users ({self.users}) must be at least 1")
@@ -56,7 +58,7 @@ class Scenario:
             raise InvalidSettings(
                 f"{self.kind} with arrival_rate_per_s={self.arrival_rate_per_s}: only an open loop has one"
             )
-        if self.arrival_rate_per_s is not None and self.arrival_rate_per_s <= 0:
+        if self.arrival_rate_per_s is not None and not 0 < self.arrival_rate_per_s < inf:
             raise InvalidSettings(f"arrival_rate_per_s ({self.arrival_rate_per_s}) must be > 0")
 
 
@@ -145,6 +147,7 @@ class RunPlan:
     artifacts: tuple[ArtifactFacts, ...]
     cells: tuple[Cell, ...]
     seed: int
+    data_split: Split = "test"  # which images are sent; scores name it
     records_version: int = RECORDS_VERSION
 
 

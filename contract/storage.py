@@ -45,7 +45,7 @@ def read_json(path: Path, type_: type[T]) -> T:
     """The JSON file ``path`` as a ``type_``; `DataCorrupt` names the field that does not fit."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataCorrupt(f"{path}: not a {type_.__name__}: {error}. Next: delete it and make it again") from error
 
 

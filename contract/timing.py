@@ -9,12 +9,14 @@ saw to the last that it produced.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 TIMING_HEADER = "Server-Timing"
 PARTS = ("read", "decode", "preprocess", "queue", "infer", "encode")
 TOTAL = "total"
 NS_PER_MS = 1_000_000
+_QUOTED_TEXT = re.compile(r'desc\s*=\s*"(?:[^"\\]|\\.)*"')
 
 
 def format_server_timing(parts_ns: Mapping[str, int]) -> str:
@@ -23,9 +25,12 @@ def format_server_timing(parts_ns: Mapping[str, int]) -> str:
 
 
 def parse_server_timing(value: str) -> dict[str, int]:
-    """Nanoseconds per part. Entries without a readable duration are left out, as browsers do."""
+    """Nanoseconds per part. Entries without a readable duration are left out, as browsers do.
+
+    Quoted descriptions, which a proxy may add, are skipped whole, commas and all.
+    """
     parts: dict[str, int] = {}
-    for entry in value.split(","):
+    for entry in _QUOTED_TEXT.sub("", value).split(","):
         name, *parameters = (piece.strip() for piece in entry.split(";"))
         for parameter in parameters:
             key, _, number = parameter.partition("=")

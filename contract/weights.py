@@ -53,7 +53,7 @@ def load_weights(path: Path, spec: ModelSpec) -> Weights:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError, TypeError) as error:  # TypeError: NumPy has no bfloat16
         raise WeightsMismatch(f"{path}: not readable as safetensors: {error}") from error
     require_fit(weights, spec, str(path))
     return {name: weights[name] for name in spec.parameter_shapes()}
@@ -66,7 +66,12 @@ def load_facts(path: Path) -> dict[str, object]:
             metadata = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsMismatch(f"{path}: not readable as safetensors: {error}") from error
-    facts: dict[str, object] = json.loads(metadata.get("facts", "{}"))
+    try:
+        facts = json.loads(metadata.get("facts", "{}"))
+    except json.JSONDecodeError as error:
+        raise WeightsMismatch(f"{path}: its facts are not JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise WeightsMismatch(f"{path}: its facts are not a JSON object")
     return facts
 
 

@@ -167,7 +167,7 @@ def export(spec: ModelSpec, weights: Mapping[str, FloatArray], resolution_px: in
     archive = keras.export.ExportArchive()
     archive.track(model)
     signature = tf.TensorSpec((None, resolution_px, resolution_px, spec.input_channels), tf.float32, name="images")
-    archive.add_endpoint("serve", lambda images: model(images, training=False), input_signature=[signature])
+    archive.add_endpoint("serve", lambda images: {"logits": model(images, training=False)}, input_signature=[signature])
     archive.write_out(str(path), verbose=False)
 
 
@@ -176,6 +176,6 @@ def reload(format_: str, path: Path) -> Predict:
     loaded = tf.saved_model.load(str(path))
 
     def predict(images: FloatArray) -> FloatArray:
-        return loaded.serve(tf.constant(images)).numpy()
+        return loaded.serve(tf.constant(images))["logits"].numpy()
 
     return predict

@@ -1,0 +1,220 @@
+"""Estimates with their interval and their n: pure functions, randomness passed in.
+
+What requests of one run can say is limited: they share a queue and a machine, so they
+are not independent, and another start of the service may differ by more than any
+interval computed inside one run. Each docstring says what its method assumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatColumn = NDArray[np.float64]
+NumberColumn = NDArray[Any]
+
+CONFIDENCE = 0.95
+BOUND_CONFIDENCE = 0.99  # LoadGen's, for its one-sided bound and for the fewest requests a percentile takes
+DRAWS = 1_000
+RATE_SLICES = 30
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value, its 95 % interval, and how many of what it rests on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    of: str = "requests"
+
+    def scaled(self, factor: float) -> Estimate:
+        """The same estimate in another unit; ``factor`` must be positive."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor, self.n, self.of)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no estimate, and why."""
+
+    reason: str
+    n: int = 0
+
+
+Figure = Estimate | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class ResampledMedian:
+    """A median and the medians of ``draws`` resamples, which carry its uncertainty into a ratio."""
+
+    value: float
+    draws: FloatColumn
+    n: int
+    of: str
+
+
+def percentile(values: NumberColumn, share: float) -> Figure:
+    """The observed value below which ``share`` of all lie, between two order statistics.
+
+    The interval needs no distribution: the number of values below the true percentile is
+    binomial whatever the values are. It assumes independent requests; in a busy open loop
+    they are not, and the interval is then too narrow. `Absent` below `fewest_requests`.
+    """
+    n = len(values)
+    if n < fewest_requests(share):
+        return Absent(f"{n} of the {fewest_requests(share)} requests that {name_of(share)} takes", n)
+    below = _binomial_cdf(n, share)
+    tail = (1 - CONFIDENCE) / 2
+    low = int(np.searchsorted(below, tail, side="right"))
+    high = int(np.searchsorted(below, 1 - tail, side="left")) + 1
+    if low < 1 or high > n:
+        return Absent(f"{n} requests give no interval around {name_of(share)}", n)
+    rank = min(max(math.ceil(round(n * share, 6)), 1), n)
+    ordered = np.sort(values)
+    return Estimate(float(ordered[rank - 1]), float(ordered[low - 1]), float(ordered[high - 1]), n)
+
+
+def median(values: NumberColumn) -> Figure:
+    """The 50th percentile, as `percentile` gives it."""
+    return percentile(values, 0.5)
+
+
+def percentile_bound(values: NumberColumn, share: float) -> float | Absent:
+    """The value that the percentile does not exceed at 99 % confidence: LoadGen's rule.
+
+    With t the largest count for which ``P(Binomial(n, 1 - share) <= t) <= 0.01``, it is
+    the largest value once the t - 1 largest are dropped. `Absent` where t < 1.
+    """
+    n = len(values)
+    dropped = int(np.searchsorted(_binomial_cdf(n, 1 - share), 1 - BOUND_CONFIDENCE, side="right")) - 1
+    if dropped < 1:
+        return Absent(f"{n} of the {fewest_requests(share)} requests that {name_of(share)} takes", n)
+    return float(np.sort(values)[n - dropped])
+
+
+@lru_cache
+def fewest_requests(share: float) -> int:
+    """How many requests LoadGen's rule asks for before the percentile may be named (662 for p99)."""
+    n = 2
+    while share**n + n * (1 - share) * share ** (n - 1) > 1 - BOUND_CONFIDENCE:
+        n += 1
+    return n
+
+
+def proportion(successes: int, n: int, of: str = "images") -> Figure:
+    """Wilson's interval for a share of independent trials; it holds near 0 and 1, where the plain one fails."""
+    if n == 0:
+        return Absent(f"no {of}")
+    z = 1.959963984540054
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach)), n, of)
+
+
+def resample_median(runs: Sequence[NumberColumn], rng: np.random.Generator, draws: int = DRAWS) -> ResampledMedian:
+    """The median over ``runs`` of each run's median, and ``draws`` resamples of it.
+
+    Several runs: whole runs are resampled, because two starts of a service differ more
+    than two of its requests, and resampling requests would promise too narrow an interval.
+    With fewer than five runs it still does. One run: blocks of neighbouring requests are
+    resampled, so that requests which shared a queue stay together.
+    """
+    if len(runs) == 1:
+        return ResampledMedian(_median(runs[0]), _block_medians(runs[0], rng, draws), len(runs[0]), "requests")
+    per_run = np.array([_median(run) for run in runs])
+    resampled = np.median(rng.choice(per_run, size=(draws, len(per_run))), axis=1)
+    return ResampledMedian(float(np.median(per_run)), resampled, len(runs), "runs")
+
+
+def ratio_of_medians(of: ResampledMedian, to: ResampledMedian) -> Figure:
+    """How many times ``of`` is as large as ``to``, with the interval that both uncertainties give.
+
+    The two must stem from separate measurements: their draws are paired at random.
+    """
+    if to.value <= 0 or to.draws.min() <= 0:
+        return Absent("the median to divide by is zero", to.n)
+    low, high = _middle(of.draws / to.draws)
+    value = of.value / to.value
+    return Estimate(value, min(low, value), max(high, value), min(of.n, to.n), of.of)
+
+
+def across_runs(per_run: Sequence[float], rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+    """The median of one number per run; whole runs are resampled, as in `resample_median`."""
+    values = np.array(per_run, dtype=np.float64)
+    low, high = _middle(np.median(rng.choice(values, size=(draws, len(values))), axis=1))
+    return Estimate(float(np.median(values)), low, high, len(values), "runs")
+
+
+def rate_per_s(instants_ns: NumberColumn, rng: np.random.Generator, draws: int = DRAWS) -> Figure:
+    """Events per second between the first and the last of ``instants_ns``.
+
+    The span is cut into 30 slices and whole slices are resampled: events inside a slice
+    may depend on each other, slices are taken as independent. `Absent` with fewer than
+    two events per slice.
+    """
+    n = len(instants_ns)
+    if n < 2 * RATE_SLICES:
+        return Absent(f"{n} of the {2 * RATE_SLICES} requests that a rate takes", n)
+    first, last = int(instants_ns.min()), int(instants_ns.max())
+    if first == last:
+        return Absent("all requests finished at one instant", n)
+    slice_s = (last - first) / NS_PER_S / RATE_SLICES
+    counts, _ = np.histogram(instants_ns - first, bins=RATE_SLICES, range=(0, last - first))
+    rates = rng.choice(counts / slice_s, size=(draws, RATE_SLICES)).mean(axis=1)
+    low, high = _middle(rates)
+    value = (n - 1) / ((last - first) / NS_PER_S)  # n instants enclose n - 1 gaps
+    return Estimate(value, min(low, value), max(high, value), n)
+
+
+def name_of(share: float) -> str:
+    """How a percentile is called: p50, p99, p99.9."""
+    return f"p{100 * share:.6g}"
+
+
+def _median(values: NumberColumn) -> float:
+    return float(np.sort(values)[(len(values) - 1) // 2])
+
+
+def _block_medians(values: NumberColumn, rng: np.random.Generator, draws: int) -> FloatColumn:
+    """Medians of resamples made of whole blocks, about sqrt(n) blocks of sqrt(n) neighbours.
+
+    Values are sorted once; a resample then only weighs each by how often its block was drawn.
+    """
+    n = len(values)
+    blocks = max(1, math.isqrt(n))
+    block_of = np.arange(n) * blocks // n
+    order = np.argsort(values, kind="stable")
+    ordered, block_of_ordered = np.asarray(values, dtype=np.float64)[order], block_of[order]
+    medians = np.empty(draws)
+    for draw in range(draws):
+        times_drawn = np.bincount(rng.integers(blocks, size=blocks), minlength=blocks)
+        reached = np.cumsum(times_drawn[block_of_ordered])
+        medians[draw] = ordered[np.searchsorted(reached, (reached[-1] + 1) // 2)]
+    return medians
+
+
+def _middle(draws: FloatColumn) -> tuple[float, float]:
+    """The interval that holds the middle 95 % of ``draws``."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _binomial_cdf(n: int, share: float) -> FloatColumn:
+    """``P(Binomial(n, share) <= k)`` for k = 0 ... n."""
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    k = np.arange(n + 1)
+    log_choices = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+    log_mass = log_choices + k * math.log(share) + (n - k) * math.log1p(-share)
+    cdf: FloatColumn = np.minimum(np.cumsum(np.exp(log_mass)), 1.0)
+    return cdf

@@ -1,0 +1,251 @@
+"""Locust's side of a load test; the only file that imports it.
+
+    locust -f loadtest/locustfile.py --host http://127.0.0.1:3000
+
+opens Locust's own web page, where the scenario is chosen beside the number of users.
+Times on that page are for watching; the raw ones, in nanoseconds, are in the folder
+that the log names. ``hemabench run`` starts the same file with ``--headless --plan``.
+
+Locust logs and forgets an exception of an event listener. Nothing here relies on one:
+records are written by the users themselves, and what goes wrong sets the exit status.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust.stats
+from geventhttpclient.url import URL
+from locust import FastHttpUser, constant, events, task
+from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
+
+from contract.blood_cells import RESOLUTIONS_PX
+from contract.dataset import load_dataset
+from contract.errors import HemaBenchError, InvalidSettings
+from contract.records import Scenario
+from contract.storage import read_json
+from loadtest.alarm import create_alarm
+from loadtest.exchange import Reply, exchange
+from loadtest.images import find_dataset
+from loadtest.ledger import OpenRequest
+from loadtest.offering import Offering
+from loadtest.payloads import Payload, choose_positions, encode_payloads
+from loadtest.plan import LoadPlan
+from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP
+
+NS_PER_MS = 1_000_000
+EXIT_LOAD_BROKE_OFF = 3
+# More than the requests in flight, so that no request ever waits for a connection slot of our own.
+CONNECTIONS = 4096
+
+logger = logging.getLogger("hemabench.load")
+
+
+def _display_bucket(response_time_ms: float) -> float:
+    """For Locust's tables only: it would round 0.4 ms to 0."""
+    return round(response_time_ms, 1) if response_time_ms < 100 else round(response_time_ms)
+
+
+locust.stats.bucket_response_time = _display_bucket
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Our options, on the command line and on the web page."""
+    option = parser.add_argument
+    option("--resolution", type=int, default=28, help="Pixels of the image side", choices=RESOLUTIONS_PX)
+    option("--scenario", default=CLOSED_LOOP, help="How load is offered", choices=[CLOSED_LOOP, OPEN_LOOP])
+    option("--arrival-rate", type=float, default=50.0, help="Requests per second of an open loop")
+    option("--warmup", type=float, default=2.0, help="Seconds that are recorded and not measured")
+    option("--duration", type=float, default=60.0, help="Seconds that are measured")
+    option("--seed", type=int, default=0, help="Draws the arrivals and the order of the images")
+    option("--images", type=int, default=500, help="How many different images are sent")
+    option("--dataset", default="", help="Folder of a data set at that resolution; empty: what hemabench data made")
+    option("--record-to", default="", help="Folder for the raw records; empty: results/locust-<time>")
+    option("--plan", default="", help="A load.json that says all of the above", include_in_web_ui=False)
+
+
+def prepare(environment: Any, runner: Any, **_: Any) -> None:
+    """Refuse what cannot be done before anything is sent."""
+    if isinstance(runner, MasterRunner | WorkerRunner):
+        sys.exit("every worker would offer the whole load. Next: run without --master, --worker and --processes")
+    environment.offering = None
+    try:
+        plan = plan_from(environment.parsed_options)
+        environment.images_key, environment.payloads = _images_of(plan)
+    except HemaBenchError as error:
+        sys.exit(str(error))
+
+
+def begin(environment: Any, **_: Any) -> None:
+    """Start a test: the web page may start several, each with other options."""
+    try:
+        plan = plan_from(environment.parsed_options)
+        _encode_again_if_needed(environment, plan)
+        _quieten_garbage_collection()
+        environment.offering = Offering(plan, environment.payloads)
+    except (HemaBenchError, OSError) as error:
+        environment.offering = None
+        _break_off(environment, error)
+        return
+    logger.warning("recording to %s", plan.record_to)
+    gevent.spawn(_see_to_the_end, environment, environment.offering)
+
+
+def fail(user_instance: Any, exception: BaseException, **_: Any) -> None:
+    """An error in our own code must not pass for a quiet service."""
+    if (offering := user_instance.environment.offering) is not None:
+        offering.fail(exception)
+
+
+def close(environment: Any, **_: Any) -> None:
+    """Settle what is open, whoever ended the test: its own end, the web page, Ctrl-C or a signal."""
+    offering = environment.offering
+    if offering is None:
+        return
+    try:
+        offering.close()
+    except OSError as error:
+        offering.fail(error)
+    if offering.error is not None:
+        environment.process_exit_code = EXIT_LOAD_BROKE_OFF
+        logger.error("the load broke off, and its records are not whole: %r", offering.error)
+
+
+class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
+    """Sends images to be classified, in a closed loop or by schedule; in an open loop users share one schedule."""
+
+    wait_time = constant(0)
+    concurrency = CONNECTIONS
+    max_retries = 0
+
+    def on_start(self) -> None:
+        """Wait for nothing, and hold what every request needs."""
+        if self.environment.offering is None:
+            raise StopUser
+        self.offering: Offering = self.environment.offering
+        self.alarm = create_alarm()
+        self.http = self.client.client.clientpool.get_client(URL(self.host))
+        self.target = f"/v1/classify?resolution={self.offering.plan.resolution_px}"
+        self.label = f"classify {self.offering.plan.resolution_px}px"
+
+    def on_stop(self) -> None:
+        """Let go of the timer."""
+        if hasattr(self, "alarm"):
+            self.alarm.close()
+
+    @task  # type: ignore[untyped-decorator]
+    def classify(self) -> None:
+        """One request; or, in an open loop, one arrival."""
+        if self.offering.is_open_loop:
+            self.wait_for_arrival()
+        elif (request := self.offering.next_in_closed_loop()) is not None:
+            self.send(request)
+        else:
+            raise StopUser
+
+    def wait_for_arrival(self) -> None:
+        """Launch the next request of the schedule when it is due, whatever became of the ones before."""
+        if (due_ns := self.offering.next_arrival()) is None:
+            raise StopUser
+        self.alarm.sleep_until(due_ns)
+        self.offering.launch(due_ns, self.send)
+
+    def send(self, request: OpenRequest) -> None:
+        """Exchange, record, and only then tell Locust's tables."""
+        self.offering.sending(request)
+        reply = exchange(self.http, self.target, request.payload.body, self.offering.plan.timeout_s)
+        self.offering.settle(request, reply)
+        self.show(request, reply)
+
+    def show(self, request: OpenRequest, reply: Reply) -> None:
+        """For Locust's page and tables; failures stand apart from answers by their kind."""
+        self.environment.events.request.fire(
+            request_type="POST",
+            name=self.label,
+            response_time=(reply.finished_ns - request.scheduled_ns) / NS_PER_MS,
+            response_length=reply.length_bytes,
+            exception=reply.failure,
+            context={},
+        )
+
+
+def plan_from(options: Namespace) -> LoadPlan:
+    """The plan that the options spell, or the one in the file that ``--plan`` names."""
+    if options.plan:
+        return read_json(Path(options.plan), LoadPlan)
+    if options.scenario not in (CLOSED_LOOP, OPEN_LOOP):
+        raise InvalidSettings(f"scenario {options.scenario!r} is neither {CLOSED_LOOP} nor {OPEN_LOOP}")
+    scenario = Scenario(
+        kind=options.scenario,
+        warmup_s=float(options.warmup),
+        duration_s=float(options.duration),
+        seed=int(options.seed),
+        users=int(options.num_users or 1),
+        arrival_rate_per_s=float(options.arrival_rate) if options.scenario == OPEN_LOOP else None,
+    )
+    resolution_px = int(options.resolution)
+    return LoadPlan(
+        scenario=scenario,
+        resolution_px=resolution_px,
+        dataset=options.dataset or str(find_dataset(resolution_px)),
+        record_to=options.record_to or f"results/locust-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}",
+        images=int(options.images),
+        image_seed=int(options.seed),
+    )
+
+
+def _images_of(plan: LoadPlan) -> tuple[tuple[str, int, int], tuple[Payload, ...]]:
+    dataset = load_dataset(Path(plan.dataset))
+    if dataset.facts.resolution_px != plan.resolution_px:
+        raise InvalidSettings(
+            f"{plan.dataset} holds images of {dataset.facts.resolution_px} px, not {plan.resolution_px}. "
+            "Next: name the folder of that resolution, or none"
+        )
+    positions = choose_positions(dataset, plan.images, plan.image_seed)
+    return (plan.dataset, plan.images, plan.image_seed), encode_payloads(dataset, positions)
+
+
+def _encode_again_if_needed(environment: Any, plan: LoadPlan) -> None:
+    if environment.images_key != (plan.dataset, plan.images, plan.image_seed):
+        environment.images_key, environment.payloads = _images_of(plan)
+
+
+def _quieten_garbage_collection() -> None:
+    """A full collection of Locust's own heap would pass for a slow service."""
+    gc.collect()
+    gc.freeze()
+
+
+def _see_to_the_end(environment: Any, offering: Offering) -> None:
+    offering.wait_for_end()
+    close(environment)
+    _stop(environment)
+
+
+def _break_off(environment: Any, error: Exception) -> None:
+    logger.error("%s", error)
+    environment.process_exit_code = EXIT_LOAD_BROKE_OFF
+    gevent.spawn(_stop, environment)  # not from within the listener: Locust is still starting
+
+
+def _stop(environment: Any) -> None:
+    if environment.parsed_options.headless:
+        environment.runner.quit()
+    else:
+        environment.runner.stop()
+
+
+events.init_command_line_parser.add_listener(add_options)
+events.init.add_listener(prepare)
+events.test_start.add_listener(begin)
+events.user_error.add_listener(fail)
+events.quitting.add_listener(close)
+events.test_stop.add_listener(close)

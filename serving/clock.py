@@ -1,0 +1,27 @@
+"""Where a request's time goes: every nanosecond belongs to exactly one part."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+
+from contract.timing import TOTAL
+
+
+class PartClock:
+    """Starts when it is made. Parts follow each other without a gap, so they add up to the total."""
+
+    __slots__ = ("_began_ns", "_last_ns", "parts_ns")
+
+    def __init__(self) -> None:
+        self._began_ns = self._last_ns = perf_counter_ns()
+        self.parts_ns: dict[str, int] = {}
+
+    def end(self, part: str) -> None:
+        """All since the part before belongs to ``part``."""
+        now_ns = perf_counter_ns()
+        self.parts_ns[part] = now_ns - self._last_ns
+        self._last_ns = now_ns
+
+    def with_total(self) -> dict[str, int]:
+        """The parts in order, and their sum as ``total``."""
+        return {**self.parts_ns, TOTAL: self._last_ns - self._began_ns}

@@ -1,0 +1,189 @@
+"""What the door answers: classifications, what is loaded, what was counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qsl
+
+from PIL.Image import Image
+
+from contract.blood_cells import NOTICE
+from contract.errors import InvalidImage
+from contract.timing import TIMING_HEADER, format_server_timing
+from serving.answers import encode_json, predict_label, with_timing
+from serving.bodies import body_too_large, image_in, read_body, read_head
+from serving.classifier import Classifier, ServedModel
+from serving.clock import PartClock
+from serving.door import Request, Response, Routes
+from serving.images import model_input, open_image
+from serving.line import Line
+from serving.metrics import ABORTED, Exposition, Measurements
+from serving.refusal import RETRY_SOON, ClientGone, Refusal
+from serving.settings import ServiceSettings
+
+# Above this a decoder takes milliseconds, during which the event loop should answer others.
+PIXELS_DECODED_IN_PLACE = 500_000
+_TIMING_HEADER = TIMING_HEADER.lower().encode()
+
+
+class Endpoints:
+    """The handlers of one service. Before `open` every classification is refused with 503 ``starting``."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._measurements = Measurements()
+        self._line = Line(settings.line_limit, settings.line_deadline_s)
+        self._decoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._classifier: Classifier | None = None
+        self._by_query: dict[bytes, ServedModel] = {}
+        identity = {"runtime": settings.runtime, "device": settings.device, "pid": str(os.getpid())}
+        self._exposition = Exposition(self._measurements, lambda: self._line.length, identity)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether models are loaded, proved and warm."""
+        return self._classifier is not None
+
+    def open(self, classifier: Classifier) -> None:
+        """From now on answer with ``classifier``."""
+        self._classifier = classifier
+        self._by_query = {b"resolution=%d" % side: served for side, served in classifier.models.items()}
+        self._by_query[b""] = classifier.smallest
+
+    def routes(self) -> Routes:
+        """The paths of the door. BentoML itself answers GET on the three probes, before the door is asked."""
+        return {
+            "/": {"GET": self.index},
+            "/v1/classify": {"POST": self.classify},
+            "/v1/models": {"GET": self.models},
+            "/metrics": {"GET": self.metrics},
+            "/healthz": {"GET": self.alive},
+            "/livez": {"GET": self.alive},
+            "/readyz": {"GET": self.ready},
+        }
+
+    async def classify(self, request: Request) -> Response:
+        """One image in, one label with its probabilities out; counted however it ends."""
+        clock = PartClock()
+        self._measurements.started += 1
+        resolution = "none"
+        try:
+            served = self._model_for(request.query)
+            resolution = str(served.resolution_px)
+            response = await self._classified(request, served, clock)
+        except (Refusal, InvalidImage) as refusal:
+            self._measurements.finished(resolution, refusal.code, refusal.status)
+            raise
+        except (ClientGone, asyncio.CancelledError):
+            self._measurements.finished(resolution, ABORTED, 0)
+            raise
+        except Exception:
+            self._measurements.finished(resolution, "internal", 500)
+            raise
+        self._measurements.answered(resolution, clock.with_total())
+        return response
+
+    async def _classified(self, request: Request, served: ServedModel, clock: PartClock) -> Response:
+        image_bytes = await self._read(request)
+        clock.end("read")
+        with self._line.place():
+            image = await self._decode(image_bytes)
+            clock.end("decode")
+            batch = model_input(image, served.resolution_px)
+            clock.end("preprocess")
+            async with self._line.turn():
+                clock.end("queue")
+                logits = served.model.predict(batch)
+                clock.end("infer")
+        prediction = predict_label(logits[0], served.temperature, served.labels, served.name, request.id)
+        encoded = encode_json(prediction)
+        clock.end("encode")
+        parts_ns = clock.with_total()
+        timing = (_TIMING_HEADER, format_server_timing(parts_ns).encode())
+        return Response(with_timing(encoded, parts_ns), headers=(timing,))
+
+    async def _read(self, request: Request) -> bytes:
+        settings = self._settings
+        head = read_head(request.headers)
+        self._line.require_room()
+        if head.asks_before_sending and (head.content_length or 0) > settings.max_body_bytes:
+            raise body_too_large(settings.max_body_bytes, closes=True)
+        body = await read_body(request.receive, settings.max_body_bytes, settings.body_deadline_s)
+        return image_in(head, body)
+
+    async def _decode(self, image_bytes: bytes) -> Image:
+        opened = open_image(image_bytes)
+        self._measurements.icc_profiles_ignored += opened.has_icc_profile
+        if opened.pixels <= PIXELS_DECODED_IN_PLACE:
+            return opened.decode()
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, opened.decode)
+
+    def _model_for(self, query: bytes) -> ServedModel:
+        served = self._by_query.get(query)  # the query as nearly every client spells it
+        return served if served is not None else self._model_by_name(query)
+
+    def _model_by_name(self, query: bytes) -> ServedModel:
+        classifier = self._require_open()
+        asked = [value for name, value in parse_qsl(query.decode("latin-1"), True) if name == "resolution"]
+        if not asked:
+            return classifier.smallest
+        by_name = {str(side): served for side, served in classifier.models.items()}
+        if len(asked) > 1 or asked[0] not in by_name:
+            there = ", ".join(by_name)
+            raise Refusal(f"resolution must be one of: {there}", code="unknown_resolution", status=404)
+        return by_name[asked[0]]
+
+    def _require_open(self) -> Classifier:
+        if self._classifier is None:
+            raise Refusal("the models are being loaded", code="starting", status=503, headers=(RETRY_SOON,))
+        return self._classifier
+
+    async def models(self, request: Request) -> Response:
+        """Every loaded model with its evidence, what it runs on, and how many requests ended how."""
+        classifier = self._require_open()
+        return Response(
+            encode_json(
+                {
+                    "models": [self._described(served) for served in classifier.models.values()],
+                    "runtime": {"name": classifier.runtime.name, **classifier.facts, **classifier.runtime.describe()},
+                    "service": {"pid": os.getpid(), "requests": self._measurements.totals()},
+                    "notice": NOTICE,
+                }
+            )
+        )
+
+    def _described(self, served: ServedModel) -> dict[str, object]:
+        return {
+            "name": served.name.name,
+            "resolution": served.resolution_px,
+            "digest": served.name.digest,
+            "format": served.format,
+            "weights_digest": served.weights_digest,
+            "trained_on": served.trained_on,
+            "versions": served.versions,
+            "parity": served.parity,
+            "metrics": served.metrics,
+            "temperature": served.temperature,
+            "labels": served.labels,
+            "answered": self._measurements.answered_at(str(served.resolution_px)),
+        }
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        return Response(self._exposition.text(), content_type=self._exposition.content_type.encode())
+
+    async def index(self, request: Request) -> Response:
+        """What there is to ask for."""
+        paths = [f"{method} {path}" for path, methods in self.routes().items() for method in methods]
+        return Response(encode_json({"service": "hemabench", "endpoints": paths, "notice": NOTICE}))
+
+    async def alive(self, request: Request) -> Response:
+        """That the event loop turns."""
+        return Response(b"\n", content_type=b"text/plain; charset=utf-8")
+
+    async def ready(self, request: Request) -> Response:
+        """That a classification would be answered; else 503."""
+        self._require_open()
+        return await self.alive(request)

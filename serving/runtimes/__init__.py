@@ -1,0 +1,94 @@
+"""The runtimes there are. A new one is a sibling file and a line in `RUNTIMES`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from contract.errors import InvalidSettings, RuntimeUnavailable
+from serving.devices import CPU, Device, require_device
+from serving.runtimes.base import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEntry:
+    """Where a runtime is, which format it loads, and which module comes with which extra.
+
+    ``format`` is None for a runtime that loads nothing.
+    """
+
+    location: str
+    format: str | None
+    module: str
+    extra: str
+
+
+RUNTIMES = {
+    "pytorch": RuntimeEntry("serving.runtimes.pytorch:PyTorchRuntime", "torch_export", "torch", "pytorch"),
+    "tensorflow": RuntimeEntry(
+        "serving.runtimes.tensorflow:TensorFlowRuntime", "saved_model", "tensorflow", "tensorflow"
+    ),
+    "jax": RuntimeEntry("serving.runtimes.jax:JaxRuntime", "stablehlo", "jax", "jax"),
+    "onnx": RuntimeEntry("serving.runtimes.onnx:OnnxRuntime", "onnx", "onnxruntime", "onnx"),
+    "null": RuntimeEntry("serving.runtimes.null:NullRuntime", None, "numpy", "serving"),
+}
+
+
+def entry_of(name: str) -> RuntimeEntry:
+    """The table's line for ``name``; `InvalidSettings` names the ones there are."""
+    if name not in RUNTIMES:
+        raise InvalidSettings(f"no runtime is called {name!r}; choose one of: {', '.join(RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+def require_runtime(name: str) -> None:
+    """Raise `RuntimeUnavailable`, with the command that helps, unless the packages of ``name`` are installed."""
+    entry = entry_of(name)
+    if find_spec(entry.module) is None:
+        raise RuntimeUnavailable(_install_line(name, entry.module))
+
+
+def create_runtime(name: str, device: Device = CPU, threads: int = 1) -> Runtime:
+    """The runtime called ``name``; its framework is imported only now, with its thread pools already pinned.
+
+    Raises `RuntimeUnavailable` and `DeviceUnavailable`; a GPU that is not there never turns into a CPU.
+    """
+    require_runtime(name)
+    require_device(device)
+    os.environ.update(pinned_environment(threads))
+    module, class_name = entry_of(name).location.split(":")
+    try:
+        runtime = getattr(import_module(module), class_name)(device, threads)
+    except ModuleNotFoundError as missing:
+        raise RuntimeUnavailable(_install_line(name, str(missing.name))) from missing
+    return cast(Runtime, runtime)
+
+
+def pinned_environment(threads: int) -> dict[str, str]:
+    """Variables that a framework reads while it is imported, so that all of them get the same threads.
+
+    Each runtime sets its own pool again through the framework; these reach the pools
+    that have no other handle (OpenMP's in threads that come later, XLA's on the CPU).
+    """
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "NPROC": str(threads),  # XLA's CPU client sizes its pool by it, and by nothing else that can be set
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # take GPU memory as needed: services share a card
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32, in every framework
+    }
+
+
+def _install_line(name: str, module: str) -> str:
+    extra = entry_of(name).extra
+    return (
+        f"runtime {name!r} needs the package {module!r}, which is not installed. "
+        f"Next: pip install -c constraints.txt 'hemabench[{extra}]'"
+    )

@@ -1,0 +1,34 @@
+"""What a runtime is: it loads artifacts of one format and predicts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from contract.arrays import FloatArray
+from contract.manifest import Artifact
+
+
+class LoadedModel(Protocol):
+    """One artifact, ready to predict."""
+
+    def predict(self, images: FloatArray) -> FloatArray:
+        """Logits (n, classes) of ``images`` (n, side, side, 3) in [-1, 1], both in host memory.
+
+        Returns when the logits are there to be read, not when the work has been queued:
+        stopping a clock after the call measures the same thing for every runtime.
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """One framework's way to run artifacts, on one device, with one number of threads."""
+
+    name: str
+
+    def load(self, artifact: Artifact) -> LoadedModel:
+        """The model of ``artifact``, whose digests have been checked."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What really runs where: library version, device, threads; read from the framework, not from the settings."""
+        ...

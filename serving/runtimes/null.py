@@ -1,0 +1,40 @@
+"""Answers at once: what is left of a request's time belongs to the service, not to a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contract.arrays import FloatArray
+from contract.blood_cells import LABELS
+from contract.errors import InvalidSettings
+from contract.manifest import Artifact
+from serving.devices import Device
+
+
+class NullModel:
+    """The same logits for every image: the first class, hardly."""
+
+    def predict(self, images: FloatArray) -> FloatArray:
+        """Logits (n, classes) that do not depend on ``images``."""
+        logits = np.zeros((len(images), len(LABELS)), np.float32)
+        logits[:, 0] = 1
+        return logits
+
+
+class NullRuntime:
+    """Loads nothing and runs nothing."""
+
+    name = "null"
+
+    def __init__(self, device: Device, threads: int) -> None:
+        if device.is_cuda:
+            raise InvalidSettings("the null runtime computes nothing, so it has no device. Next: --device cpu")
+        self._threads = threads
+
+    def load(self, artifact: Artifact) -> NullModel:
+        """A model that never looks at ``artifact``."""
+        return NullModel()
+
+    def describe(self) -> dict[str, str]:
+        """That nothing is computed."""
+        return {"library": f"numpy {np.__version__}", "device": "none", "threads": "0"}

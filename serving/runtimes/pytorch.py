@@ -1,0 +1,63 @@
+"""PyTorch: a ``torch.export`` program, run without the code that built it."""
+
+from __future__ import annotations
+
+import torch
+from torch.export.passes import move_to_device_pass
+
+from contract.arrays import FloatArray
+from contract.errors import DeviceUnavailable
+from contract.manifest import Artifact
+from serving.devices import Device
+
+
+class PyTorchModel:
+    """One exported program as a module."""
+
+    def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
+        self._module = module
+        self._device = device
+
+    def predict(self, images: FloatArray) -> FloatArray:
+        """Logits (n, classes); copying them to the host waits for the device."""
+        with torch.inference_mode():
+            logits: FloatArray = self._module(torch.from_numpy(images).to(self._device)).cpu().numpy()
+        return logits
+
+
+class PyTorchRuntime:
+    """Exported programs on one device, with ``threads`` threads inside an operator."""
+
+    name = "pytorch"
+
+    def __init__(self, device: Device, threads: int) -> None:
+        if device.is_cuda and device.index >= torch.cuda.device_count():
+            raise DeviceUnavailable(
+                f"{device} was asked for; PyTorch {torch.__version__} sees {torch.cuda.device_count()} card(s). "
+                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+            )
+        self._device = torch.device(str(device))
+        torch.set_num_threads(threads)
+        if torch.get_num_interop_threads() != 1:
+            torch.set_num_interop_threads(1)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    def load(self, artifact: Artifact) -> PyTorchModel:
+        """The program of ``artifact``, moved to the device."""
+        program = torch.export.load(str(artifact.model_path))
+        if self._device.type != "cpu":
+            program = move_to_device_pass(program, self._device)
+        return PyTorchModel(program.module(), self._device)
+
+    def describe(self) -> dict[str, str]:
+        """As PyTorch reports it."""
+        facts = {
+            "library": f"torch {torch.__version__}",
+            "device": str(self._device),
+            "threads": str(torch.get_num_threads()),
+        }
+        if self._device.type == "cuda":
+            facts["device_name"] = torch.cuda.get_device_name(self._device)
+            facts["device_memory_bytes"] = str(torch.cuda.memory_reserved(self._device))
+        return facts

@@ -1,0 +1,108 @@
+"""The BentoML service: ``bentoml serve serving.service:HemaBench``, configured by ``HEMABENCH_*`` variables.
+
+BentoML gives the supervisor and its worker, the probes and the packaging. Its middlewares
+stay out of a request's time, because the door stands in front of them: the tracing
+middleware works even when nothing is exported, the request timeout keeps a timer for 60 s
+after each answer, and the histograms begin at 5 ms. The door has deadlines, counters and
+histograms of its own. `freeze_heap` keeps the garbage collector out as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import warnings
+from typing import Any
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+from starlette.types import ASGIApp
+
+from contract.errors import HemaBenchError
+from serving.classifier import Classifier, load_classifier, require_servable, warm_up
+from serving.door import DoorInFront
+from serving.endpoints import Endpoints
+from serving.processes import die_with_parent, freeze_heap, report_failure_to_parent, watch_for_failure
+from serving.settings import ServiceSettings
+
+logger = logging.getLogger("hemabench.serving")
+
+
+def _settings() -> ServiceSettings:
+    try:
+        return ServiceSettings.from_environment(os.environ)
+    except HemaBenchError as error:
+        raise BentoMLException(str(error)) from error  # which the command line shows without a stack
+
+
+settings = _settings()
+endpoints = Endpoints(settings)
+
+
+class ServiceBehindDoor(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's types are not followed
+    """A BentoML service whose every request but the probes is answered before BentoML's own application."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """What a worker serves."""
+        return DoorInFront(super().to_asgi(is_main), endpoints.routes())
+
+
+@bentoml.service(
+    name="hemabench",
+    service_class=ServiceBehindDoor,
+    workers=1,
+    http={"host": "127.0.0.1"},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+class HemaBench:
+    """Blood-cell classification. Research use only. Not for diagnosis."""
+
+    def __init__(self) -> None:
+        die_with_parent()
+        _log_like_bentoml()
+        warnings.filterwarnings("ignore", module="PIL")  # what a broken image makes Pillow say concerns its sender
+        self._loop = asyncio.get_running_loop()
+        # A thread, so that the probes answer (alive, not ready) while a framework is imported.
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+
+    def __is_ready__(self) -> bool:
+        return endpoints.is_open
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def check() -> None:
+        """In the parent, before there is a worker: everything that can be known without a framework."""
+        try:
+            require_servable(settings)
+        except HemaBenchError as error:
+            raise BentoMLException(str(error)) from error
+        watch_for_failure()
+
+    def _load(self) -> None:
+        try:
+            classifier = load_classifier(settings, logger.info)
+        except HemaBenchError as error:
+            logger.critical("%s: %s", type(error).__name__, error)
+            report_failure_to_parent(str(error))
+        except BaseException as error:
+            logger.critical("the models cannot be loaded", exc_info=error)
+            report_failure_to_parent(repr(error))
+        else:
+            self._loop.call_soon_threadsafe(self._open, classifier)
+
+    def _open(self, classifier: Classifier) -> None:
+        warm_up(classifier)
+        freeze_heap()
+        endpoints.open(classifier)
+        logger.info("ready: %s at %s px", settings.runtime, ", ".join(map(str, classifier.models)))
+
+
+def _log_like_bentoml() -> None:
+    """BentoML configures its own logger only; ours goes where its goes."""
+    ours, theirs = logging.getLogger("hemabench"), logging.getLogger("bentoml")
+    ours.handlers, ours.propagate = theirs.handlers, False
+    ours.setLevel(logging.INFO)

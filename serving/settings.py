@@ -1,0 +1,111 @@
+"""What a service is told: environment variables, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from contract.blood_cells import RESOLUTIONS_PX
+from contract.errors import ArtifactUnavailable, InvalidSettings
+from contract.manifest import MANIFEST_FILE, artifact_folder
+from serving.devices import parse_device
+from serving.runtimes import entry_of
+
+T = TypeVar("T")
+
+# Found beside the code, so that a Bento finds its own whatever the working directory is.
+DEFAULT_ARTIFACTS = Path(__file__).parent.parent / "exported_models" / "artifacts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """One service: a runtime, a device, and limits.
+
+    ``resolutions_px`` empty means every resolution that an artifact exists for.
+    ``line_limit`` is how many requests may wait for their inference, the running one
+    included; ``line_deadline_s`` how long one may wait before it is dropped unexecuted.
+    """
+
+    runtime: str = "onnx"
+    device: str = "cpu"
+    resolutions_px: tuple[int, ...] = ()
+    artifacts: Path = DEFAULT_ARTIFACTS
+    threads: int = 1
+    max_body_bytes: int = 10_000_000
+    body_deadline_s: float = 4.0
+    line_limit: int = 64
+    line_deadline_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        entry_of(self.runtime)
+        parse_device(self.device)
+        for name in ("threads", "max_body_bytes", "body_deadline_s", "line_limit", "line_deadline_s"):
+            if getattr(self, name) <= 0:
+                raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0")
+        if unknown := set(self.resolutions_px) - set(RESOLUTIONS_PX):
+            raise InvalidSettings(
+                f"no model is made for {min(unknown)} px; choose from: {', '.join(map(str, RESOLUTIONS_PX))}"
+            )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
+        """The settings that ``HEMABENCH_*`` variables spell; a variable that is missing or empty keeps the default."""
+        given = {
+            name: _read(environment, variable, parse)
+            for name, (variable, parse) in _VARIABLES.items()
+            if environment.get(variable)
+        }
+        return cls(**given)  # type: ignore[arg-type]
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that `from_environment` reads these very settings from."""
+        return {
+            "HEMABENCH_RUNTIME": self.runtime,
+            "HEMABENCH_DEVICE": self.device,
+            "HEMABENCH_RESOLUTIONS": ",".join(map(str, self.resolutions_px)),
+            "HEMABENCH_ARTIFACTS": str(self.artifacts.absolute()),
+            "HEMABENCH_THREADS": str(self.threads),
+            "HEMABENCH_MAX_BODY_BYTES": str(self.max_body_bytes),
+            "HEMABENCH_BODY_DEADLINE_S": str(self.body_deadline_s),
+            "HEMABENCH_LINE_LIMIT": str(self.line_limit),
+            "HEMABENCH_LINE_DEADLINE_S": str(self.line_deadline_s),
+        }
+
+    def resolutions_to_serve(self) -> tuple[int, ...]:
+        """Ascending; raises `ArtifactUnavailable` when nothing was asked for and nothing is there."""
+        if self.resolutions_px:
+            return tuple(sorted(set(self.resolutions_px)))
+        format_ = entry_of(self.runtime).format
+        if format_ is None:
+            return RESOLUTIONS_PX
+        folders = {side: artifact_folder(self.artifacts, format_, side) for side in RESOLUTIONS_PX}
+        there = tuple(side for side, folder in folders.items() if (folder / MANIFEST_FILE).is_file())
+        if not there:
+            raise ArtifactUnavailable(f"no {format_} artifact under {self.artifacts}. Next: hemabench export")
+        return there
+
+
+def _read(environment: Mapping[str, str], variable: str, parse: Callable[[str], T]) -> T:
+    try:
+        return parse(environment[variable])
+    except ValueError as error:
+        raise InvalidSettings(f"{variable}={environment[variable]!r} cannot be read: {error}") from error
+
+
+def _resolutions(text: str) -> tuple[int, ...]:
+    return tuple(int(side) for side in text.split(","))
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "runtime": ("HEMABENCH_RUNTIME", str),
+    "device": ("HEMABENCH_DEVICE", str),
+    "resolutions_px": ("HEMABENCH_RESOLUTIONS", _resolutions),
+    "artifacts": ("HEMABENCH_ARTIFACTS", Path),
+    "threads": ("HEMABENCH_THREADS", int),
+    "max_body_bytes": ("HEMABENCH_MAX_BODY_BYTES", int),
+    "body_deadline_s": ("HEMABENCH_BODY_DEADLINE_S", float),
+    "line_limit": ("HEMABENCH_LINE_LIMIT", int),
+    "line_deadline_s": ("HEMABENCH_LINE_DEADLINE_S", float),
+}
