@@ -65,11 +65,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """``reasons`` are empty for a valid cell; ``warnings`` may stand beside its numbers."""
+    """``reasons`` are empty for a valid cell; ``warnings`` may stand beside its numbers.
+
+    ``disturbed`` says of an invalid cell that nothing but the machine or the generator
+    was at fault: repeating it may help, and nothing is wrong with the service.
+    """
 
     status: Status
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +102,14 @@ def judge(run: Run, recorded: RecordedCell, limits: Limits | None = None) -> Ver
         return Verdict(status="missing", reasons=(f"{what}. Next: resume the run",))
     if recorded.outcome.error is not None:
         return Verdict(status="invalid", reasons=(f"{recorded.outcome.error} ({kept})",))
-    findings = list(_findings(_evidence_of(run, recorded, recorded.outcome, limits or Limits())))
+    evidence = _evidence_of(run, recorded, recorded.outcome, limits or Limits())
+    found = [(check, finding) for check in CHECKS for finding in check(evidence)]
+    fatal = [check for check, finding in found if finding.fatal]
     return Verdict(
-        status="invalid" if any(finding.fatal for finding in findings) else "valid",
-        reasons=tuple(str(finding) for finding in findings if finding.fatal),
-        warnings=tuple(str(finding) for finding in findings if not finding.fatal),
+        status="invalid" if fatal else "valid",
+        reasons=tuple(str(finding) for _, finding in found if finding.fatal),
+        warnings=tuple(str(finding) for _, finding in found if not finding.fatal),
+        disturbed=bool(fatal) and DISTURBANCES.issuperset(fatal),
     )
 
 
@@ -118,11 +126,6 @@ def _evidence_of(run: Run, recorded: RecordedCell, outcome: CellOutcome, limits:
         torn=recorded.torn,
         limits=limits,
     )
-
-
-def _findings(evidence: Evidence) -> Iterator[Finding]:
-    for check in CHECKS:
-        yield from check(evidence)
 
 
 def _too_few(evidence: Evidence) -> Iterator[Finding]:
@@ -344,3 +347,6 @@ CHECKS: tuple[Check, ...] = (
     _parts,
     _busy_machine,
 )
+
+# What a busy machine does to a cell, whatever the service is like.
+DISTURBANCES = frozenset({_too_few, _dropped, _generator, _send_delay, _drift})

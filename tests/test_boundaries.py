@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = ("train", "serving", "loadtest", "analysis")
 PACKAGES = ("contract", *STAGES)
-SOURCES = [*sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")), ROOT / "cli.py"]
+COMMAND_LINE = [ROOT / "cli.py", *sorted((ROOT / "commands").rglob("*.py"))]
+SOURCES = [*sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")), *COMMAND_LINE]
 
 # loadtest/compute.py measures runtimes without HTTP and needs nothing else of the serving stage.
 ALLOWED_CROSSINGS = {("loadtest/compute.py", "serving.runtimes")}
@@ -93,7 +94,7 @@ def test_there_is_something_to_check() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_stages_import_the_contract_and_not_each_other(package: str) -> None:
-    foreign = {*STAGES, "cli"} - {package}
+    foreign = {*STAGES, "cli", "commands"} - {package}
     crossings = [
         f"{name_of(path)}:{line} imports {dotted}"
         for path in (ROOT / package).rglob("*.py")
@@ -171,7 +172,7 @@ def test_nothing_that_is_loaded_can_run_code(path: Path) -> None:
         assert name not in {"eval", "exec"}, where
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "cli.py"], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in SOURCES if path not in COMMAND_LINE], ids=name_of)
 def test_only_the_command_line_prints_and_exits(path: Path) -> None:
     """A module that is run with ``python -m`` talks to its parent process; it may write and exit as a program does."""
     allowed = {"sys.exit", "sys.stdout.write"} if has_main_guard(path) else EXITS.get(name_of(path), set())

@@ -143,6 +143,14 @@ def prepare_dataset(
     return prepare_datasets(settings, [resolution_px], progress, rebuild=rebuild)[resolution_px]
 
 
+def prepare_folders(
+    settings: DataSettings, resolutions_px: Collection[int], progress: Progress = silent
+) -> dict[int, Path]:
+    """Where ``prepare_datasets`` keeps what it prepared, for stages that meet data through files."""
+    datasets = prepare_datasets(settings, resolutions_px, progress)
+    return {side: dataset_folder(settings.cache, dataset.facts.source, side) for side, dataset in datasets.items()}
+
+
 def count_images(dataset: Dataset) -> dict[Split, dict[str, int]]:
     """Images per split and class."""
     return {

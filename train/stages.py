@@ -10,6 +10,7 @@ from contract.dataset import Dataset
 from contract.progress import Progress
 from contract.weights import Weights, digest_of_weights
 from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
+from train.dataset import DataSettings, prepare_datasets
 from train.settings import Precision, TrainSettings, recipe_for
 from train.training import Trained, train
 
@@ -60,9 +61,14 @@ def train_resolutions(
         yield path, trained
 
 
-def missing_checkpoints(plan: TrainingPlan, resolutions_px: Collection[int]) -> list[int]:
-    """Resolutions that have no checkpoint yet."""
-    return [px for px in resolutions_px if not checkpoint_path(plan.checkpoints, plan.model, px).is_file()]
+def ensure_checkpoints(
+    plan: TrainingPlan, data: DataSettings, resolutions_px: Collection[int], progress: Progress, *, anew: bool = False
+) -> list[Path]:
+    """Train the resolutions that have no checkpoint, or all of them ``anew``; returns what was written."""
+    wanted = [px for px in resolutions_px if anew or not checkpoint_path(plan.checkpoints, plan.model, px).is_file()]
+    if not wanted:
+        return []
+    return [path for path, _ in train_resolutions(plan, prepare_datasets(data, wanted, progress), progress)]
 
 
 def _start(plan: TrainingPlan, resolution_px: int) -> tuple[Weights | None, str]:

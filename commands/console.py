@@ -1,0 +1,60 @@
+"""What commands print, and how they end."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import AbstractContextManager
+from typing import NoReturn
+
+import typer
+
+from contract.progress import Progress
+
+PIPED_COLUMNS = 160
+
+
+def show(renderable: object) -> None:
+    """Print a rich renderable, or text, to standard output."""
+    from rich.console import Console
+
+    console = Console()
+    # What is piped into a file or a log has no width of its own, and a table cut to 80 columns says nothing.
+    (console if console.is_terminal else Console(width=PIPED_COLUMNS)).print(renderable)
+
+
+def show_json(value: object) -> None:
+    """Print anything that msgspec encodes."""
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def tell(text: str) -> None:
+    """Print a line beside the result, to standard error."""
+    typer.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Print a line that must not be overlooked."""
+    typer.secho(text, fg="yellow", bold=True, err=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why, and exit with ``code``."""
+    typer.secho(f"error: {message}", fg="red", err=True)
+    sys.exit(code)
+
+
+def progress_bar() -> AbstractContextManager[Progress]:
+    """Progress on standard error."""
+    from rich.console import Console
+
+    from analysis.terminal import progress_on
+
+    return progress_on(Console(stderr=True))
+
+
+def typed_command() -> str:
+    """What a person would type to repeat this."""
+    return shlex.join(["hemabench", *sys.argv[1:]])
