@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -42,6 +43,11 @@ def entry_of(name: str) -> RuntimeEntry:
     if name not in RUNTIMES:
         raise InvalidSettings(f"no runtime is called {name!r}; choose one of: {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
+
+
+def formats_of(runtimes: Iterable[str]) -> dict[str, str]:
+    """The artifact format that each of ``runtimes`` loads; the ones that load nothing are left out."""
+    return {name: format_ for name in runtimes if (format_ := entry_of(name).format) is not None}
 
 
 def require_runtime(name: str) -> None:
@@ -90,5 +96,5 @@ def _install_line(name: str, module: str) -> str:
     extra = entry_of(name).extra
     return (
         f"runtime {name!r} needs the package {module!r}, which is not installed. "
-        f"Next: pip install -c constraints.txt 'hemabench[{extra}]'"
+        f"Next: pip install -c constraints.txt -e '.[{extra}]'"
     )
