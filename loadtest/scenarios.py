@@ -66,6 +66,7 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
+        Profile(name="smoke", resolutions_px=(28,), warmup_s=0.2, duration_s=1.0, images=50),  # does it run at all?
         Profile(name="quick", resolutions_px=(28, 64), warmup_s=0.5, duration_s=2.5, images=500),
         Profile(name="full", resolutions_px=RESOLUTIONS_PX, warmup_s=2.0, duration_s=15.0, images=500),
     )

@@ -1,0 +1,97 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import COMMANDS
+from contract.architecture import HEMANET
+
+ROOT = Path(__file__).parents[1]
+
+
+def hemabench(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """One command; its exit code and everything it said."""
+    code = "import sys; from cli import main; sys.argv[0] = 'hemabench'; main()"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
+def test_every_command_explains_itself(name):
+    shown = hemabench(name, "--help")
+    assert shown.returncode == 0
+    assert f"hemabench {name}" in shown.stdout
+
+
+def test_info_counts_what_the_network_costs():
+    found = json.loads(hemabench("info", "--json").stdout)
+    assert (found["parameters"], found["flops"]["224"]) == (HEMANET.parameter_count, HEMANET.flops(224))
+    assert found["parameters"] <= 1_000_000
+    assert found["flops"]["224"] <= 1_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["info", "--model", "vgg"], "choose one of: hemanet, resnet18"),
+        (["train", "--framework", "caffe"], "choose one of: pytorch, keras, flax"),
+        (["run", "--profile", "huge"], "choose one of:"),
+        (["run", "--runtime", "caffe", "--profile", "smoke"], "choose one of: pytorch, tensorflow, jax, onnx, null"),
+        (["serve", "--runtime", "caffe"], "choose one of: pytorch, tensorflow, jax, onnx, null"),
+        (["serve", "--host", "example.com"], "is no IP address"),
+        (["serve", "--port", "70000"], "65535"),
+        (["load", "--duration", "-1"], "duration_s"),
+        (["data", "--data", "imagenet"], "imagenet"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_wrong_settings_get_one_clear_message_and_exit_code_2(words, reason):
+    refused = hemabench(*words)
+    assert refused.returncode == 2, refused.stderr
+    assert reason in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["classify", "nowhere.png"], "cannot read nowhere.png"),
+        (["classify", __file__], "no image of a kind"),
+        (["classify", __file__, "--url", "http://127.0.0.1:9"], "Next: hemabench serve"),
+        (["load", "--url", "http://127.0.0.1:9", "--data", "synthetic"], "Next: hemabench serve"),
+        (["report", "nowhere"], "nowhere"),
+        (["export", "--checkpoints", "nowhere"], "Next: hemabench train"),
+        (["serve", "--artifacts", "nowhere"], "Next: hemabench export"),
+        (["serve", "--device", "cuda:7"], "--device cpu"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_message_and_exit_code_1(words, reason, tmp_path):
+    if "--data" in words:
+        words = [*words, "--cache", tmp_path, "--results", tmp_path]
+    refused = hemabench(*words)
+    assert refused.returncode == 1, refused.stderr
+    assert reason in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(tmp_path):
+    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError(\"No module named 'jinja2'\", name='jinja2')")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, '.']; from cli import main; main()"
+    command = [sys.executable, "-c", code, "report", str(tmp_path)]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.strip().endswith("pip install -c constraints.txt -e '.[report]'")
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_rendered_images_are_announced_loudly(tmp_path):
+    shown = hemabench("data", "--data", "synthetic", "--resolution", 28, "--cache", tmp_path)
+    assert shown.returncode == 0
+    assert "speed is measured on them, accuracy is not" in shown.stderr
+    assert "1,400" in shown.stdout
