@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import progress_bar, show, show_json, warn
+from commands.console import progress_bar, show, show_json, tell, warn
 from commands.options import (
     ARTIFACTS,
     CACHE,
@@ -95,6 +95,7 @@ def train(
     from_below: Annotated[
         bool, typer.Option("--from-below/--from-scratch", help="Start from the weights of the next lower resolution.")
     ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where Ctrl-C or a crash stopped it.")] = False,
     source: Data = DataSource.AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
@@ -112,12 +113,17 @@ def train(
         precision="bfloat16" if fast else "float32",
         compiled=fast,
         from_below=from_below,
+        resume=resume,
         checkpoints=checkpoints,
     )
     settings = image_settings(source, root, cache, resolutions)
     with progress_bar() as progress:
         datasets = prepare_datasets(settings, resolutions, progress)
-        finished = list(train_resolutions(plan, datasets, progress))
+        try:
+            finished = list(train_resolutions(plan, datasets, progress))
+        except KeyboardInterrupt:
+            tell("\nstopped; whole epochs are kept. Next: the same command with --resume")
+            raise typer.Exit(130) from None
     for path, trained in finished:
         for score in trained.record.metrics[:2]:
             show(f"{path.name}: {score.name} {_share(score)} on {score.images:,} {score.split} images ({score.data})")

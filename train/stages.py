@@ -8,11 +8,12 @@ from pathlib import Path
 
 from contract.dataset import Dataset
 from contract.progress import Progress
-from contract.weights import Weights, digest_of_weights
+from contract.weights import digest_of_weights
 from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
 from train.dataset import DataSettings, prepare_datasets
 from train.settings import Precision, TrainSettings, recipe_for
-from train.training import Trained, train
+from train.snapshots import snapshot_path
+from train.training import Start, Trained, train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,8 @@ class TrainingPlan:
     """What to train and where to keep it. ``epochs`` None takes the recipe's.
 
     With ``from_below`` a network starts from the checkpoint of the next lower
-    resolution in ``checkpoints``, if there is one; else from random weights.
+    resolution in ``checkpoints``, if there is one; else from random weights. With
+    ``resume`` resolutions that were left unfinished go on where they were stopped.
     """
 
     model: str = "hemanet"
@@ -30,6 +32,7 @@ class TrainingPlan:
     precision: Precision = "float32"
     compiled: bool = False
     from_below: bool = True
+    resume: bool = False
     checkpoints: Path = Path("exported_models/checkpoints")
 
     def settings_at(self, resolution_px: int) -> TrainSettings:
@@ -53,12 +56,18 @@ def train_resolutions(
 ) -> Iterator[tuple[Path, Trained]]:
     """Train each resolution of ``datasets``, lowest first; yields a checkpoint's path as soon as it is written."""
     for resolution_px in sorted(datasets):
-        start, started_from = _start(plan, resolution_px)
-        settings = plan.settings_at(resolution_px)
-        trained = train(settings, datasets[resolution_px], progress, start, started_from)
         path = checkpoint_path(plan.checkpoints, plan.model, resolution_px)
-        save_checkpoint(path, trained)
-        yield path, trained
+        yield path, _train_one(plan, path, datasets[resolution_px], resolution_px, progress)
+
+
+def _train_one(plan: TrainingPlan, path: Path, dataset: Dataset, resolution_px: int, progress: Progress) -> Trained:
+    unfinished = snapshot_path(path)
+    settings, start = plan.settings_at(resolution_px), _start(plan, resolution_px)
+    resume = plan.resume and unfinished.is_file()
+    trained = train(settings, dataset, progress, start, keep_at=unfinished, resume=resume)
+    save_checkpoint(path, trained)
+    unfinished.unlink()
+    return trained
 
 
 def ensure_checkpoints(
@@ -71,12 +80,12 @@ def ensure_checkpoints(
     return [path for path, _ in train_resolutions(plan, prepare_datasets(data, wanted, progress), progress)]
 
 
-def _start(plan: TrainingPlan, resolution_px: int) -> tuple[Weights | None, str]:
+def _start(plan: TrainingPlan, resolution_px: int) -> Start:
     below = sorted((px for px in _trained_resolutions(plan) if px < resolution_px), reverse=True)
     if not plan.from_below or not below:
-        return None, f"random weights, seed {plan.seed}"
+        return Start(described=f"random weights, seed {plan.seed}")
     weights = load_checkpoint(checkpoint_path(plan.checkpoints, plan.model, below[0])).weights
-    return weights, f"the {below[0]} px weights {digest_of_weights(weights)[:12]}"
+    return Start(weights, f"the {below[0]} px weights {digest_of_weights(weights)[:12]}")
 
 
 def _trained_resolutions(plan: TrainingPlan) -> Iterator[int]:

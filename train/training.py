@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from contract.architecture import spec_named
 from contract.arrays import FloatArray
@@ -20,18 +21,7 @@ from train.evaluate import accuracy, logits_of, recalls
 from train.frameworks import Trainer, load_framework
 from train.initial_weights import initial_weights
 from train.settings import TrainSettings, learning_rate_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One epoch. ``step_ns`` is the time inside the framework's steps, ``loop_ns`` includes waiting for batches."""
-
-    epoch: int
-    mean_loss: float
-    validation_accuracy: float
-    images: int
-    step_ns: int
-    loop_ns: int
+from train.snapshots import Course, EpochRecord, Snapshot, load_snapshot, require_same_course, save_snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +55,15 @@ class WeightAverage:
     Valpola, arXiv 1703.01780, use the same ramp).
     """
 
-    def __init__(self, decay: float) -> None:
-        self._decay, self._taken = decay, 0
-        self._mean: Weights = {}
+    def __init__(self, decay: float, taken: int = 0, weights: Weights | None = None) -> None:
+        self._decay = decay
+        self.taken = taken
+        self._mean: Weights = weights or {}
 
     def take(self, weights: Weights) -> None:
         """Fold ``weights`` into the average."""
-        keep = min(self._decay, self._taken / (self._taken + 1))
-        self._taken += 1
+        keep = min(self._decay, self.taken / (self.taken + 1))
+        self.taken += 1
         self._mean = {
             name: array if not keep else (keep * self._mean[name] + (1 - keep) * array).astype(array.dtype)
             for name, array in weights.items()
@@ -84,25 +75,38 @@ class WeightAverage:
         return self._mean
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run starts: weights of any resolution, or None for those that NumPy draws from the seed."""
+
+    weights: Mapping[str, FloatArray] | None = None
+    described: str = "random weights"
+
+
 def train(
     settings: TrainSettings,
     dataset: Dataset,
     progress: Progress,
-    start: Mapping[str, FloatArray] | None = None,
-    started_from: str = "random",
+    start: Start | None = None,
+    *,
+    keep_at: Path | None = None,
+    resume: bool = False,
 ) -> Trained:
     """Train on the train split, watch validation, score the test split once at the end.
 
-    ``start`` are weights to go on from, of any resolution; without them NumPy draws
-    them from the seed.
+    After every epoch a snapshot is kept at ``keep_at``; with ``resume`` the run goes on
+    from it, through the batches it would have seen, to the same result.
     """
-    spec = spec_named(settings.model)
     stream = _stream(dataset, settings)
-    trainer = load_framework(settings.framework).Trainer(spec, start or initial_weights(spec, settings.seed), settings)
-    course = _Course(settings, dataset, stream, trainer, progress)
-    epochs = tuple(course.run_epoch(number) for number in range(settings.epochs))
-    trainer.replace_weights(course.average.weights)
-    return Trained(course.average.weights, _record(course, epochs, started_from))
+    run = _Run(settings, dataset, stream, progress, start or Start())
+    if resume and keep_at is not None:
+        run.go_on_from(keep_at)
+    while len(run.epochs) < settings.epochs:
+        run.run_epoch()
+        if keep_at is not None:
+            save_snapshot(keep_at, run.snapshot())
+    run.trainer.replace_weights(run.average.weights)
+    return Trained(run.average.weights, _record(run))
 
 
 def _stream(dataset: Dataset, settings: TrainSettings) -> BatchStream:
@@ -115,50 +119,85 @@ def _stream(dataset: Dataset, settings: TrainSettings) -> BatchStream:
     return BatchStream(dataset.images[positions], dataset.labels[positions], len(dataset.facts.labels), settings)
 
 
-class _Course:
+class _Run:
     """The state of a run that is under way."""
 
     def __init__(
-        self, settings: TrainSettings, dataset: Dataset, stream: BatchStream, trainer: Trainer, progress: Progress
+        self, settings: TrainSettings, dataset: Dataset, stream: BatchStream, progress: Progress, start: Start
     ) -> None:
-        self.settings, self.dataset, self.stream, self.trainer = settings, dataset, stream, trainer
-        self.progress = progress
+        spec = spec_named(settings.model)
+        weights = start.weights or initial_weights(spec, settings.seed)
+        self.settings, self.dataset, self.stream, self.progress = settings, dataset, stream, progress
+        self.trainer: Trainer = load_framework(settings.framework).Trainer(spec, weights, settings)
         self.average = WeightAverage(settings.average_decay)
+        self.epochs: list[EpochRecord] = []
+        self.started_from = start.described
         self.first_step_ns = 0
-        self._step = 0
-        self._validated = 0.0
+        self._steps = 0
 
-    def run_epoch(self, number: int) -> EpochRecord:
+    def go_on_from(self, path: Path) -> None:
+        """Take up the run that left its snapshot at ``path``; raises `RunInvalid`."""
+        snapshot = load_snapshot(path)
+        course = snapshot.course
+        require_same_course(snapshot, self.settings, self.dataset.facts.images_sha256, path)
+        self.trainer.replace_weights(snapshot.weights)
+        self.trainer.restore_optimizer(snapshot.optimizer)
+        self.average = WeightAverage(self.settings.average_decay, course.averaged, snapshot.average)
+        self.epochs, self.started_from = list(course.epochs), course.started_from
+        self.first_step_ns, self._steps = course.first_step_ns, course.steps
+
+    def snapshot(self) -> Snapshot:
+        """The run as it stands between two epochs."""
+        course = Course(
+            settings=self.settings,
+            started_from=self.started_from,
+            data_digest=self.dataset.facts.images_sha256,
+            first_step_ns=self.first_step_ns,
+            steps=self._steps,
+            averaged=self.average.taken,
+            epochs=tuple(self.epochs),
+        )
+        return Snapshot(
+            course=course,
+            weights=self.trainer.weights(),
+            average=self.average.weights,
+            optimizer=self.trainer.optimizer_state(),
+        )
+
+    def run_epoch(self) -> None:
         """One pass over the training images, then validation with the averaged weights."""
         losses: list[float] = []
         step_ns, begun = 0, time.perf_counter_ns()
-        for batch in self.stream.epoch(number):
+        for batch in self.stream.epoch(len(self.epochs)):
             entered = time.perf_counter_ns()
-            rate = learning_rate_at(self._step, self.stream.steps_per_epoch, self.settings)
+            rate = learning_rate_at(self._steps, self.stream.steps_per_epoch, self.settings)
             losses.append(self.trainer.step(batch, rate))
             step_ns += (taken := time.perf_counter_ns() - entered)
-            self._after_step(number, taken, losses[-1])
+            self._after_step(taken, losses[-1])
         loop_ns = time.perf_counter_ns() - begun
-        self._validated = self._validate()
-        return EpochRecord(
-            epoch=number,
-            mean_loss=sum(losses) / len(losses),
-            validation_accuracy=self._validated,
-            images=len(losses) * self.settings.batch_images,
-            step_ns=step_ns,
-            loop_ns=loop_ns,
+        self.epochs.append(
+            EpochRecord(
+                epoch=len(self.epochs),
+                mean_loss=sum(losses) / len(losses),
+                validation_accuracy=self._validate(),
+                images=len(losses) * self.settings.batch_images,
+                step_ns=step_ns,
+                loop_ns=loop_ns,
+            )
         )
 
-    def _after_step(self, epoch: int, taken_ns: int, loss: float) -> None:
+    def _after_step(self, taken_ns: int, loss: float) -> None:
         self.first_step_ns = self.first_step_ns or taken_ns
-        self._step += 1
-        if self._step % self.settings.average_every_steps == 0:
+        self._steps += 1
+        if self._steps % self.settings.average_every_steps == 0:
             self.average.take(self.trainer.weights())
-        what = f"epoch {epoch + 1}/{self.settings.epochs}  loss {loss:.3f}  validation {self._validated:.2%}"
-        self.progress(what, self._step, self.settings.epochs * self.stream.steps_per_epoch)
+        validated = f"  validation {self.epochs[-1].validation_accuracy:.2%}" if self.epochs else ""
+        what = f"{self.settings.resolution_px} px, epoch {len(self.epochs) + 1}/{self.settings.epochs}"
+        total = self.settings.epochs * self.stream.steps_per_epoch
+        self.progress(f"{what}  loss {loss:.3f}{validated}", self._steps, total)
 
     def _validate(self) -> float:
-        if self._step % self.settings.average_every_steps:
+        if self._steps % self.settings.average_every_steps:
             self.average.take(self.trainer.weights())
         current = self.trainer.weights()
         self.trainer.replace_weights(self.average.weights)
@@ -167,20 +206,20 @@ class _Course:
         return score.value
 
 
-def _record(course: _Course, epochs: tuple[EpochRecord, ...], started_from: str) -> TrainingRecord:
-    dataset, facts = course.dataset, course.dataset.facts
-    validation = logits_of(course.trainer.predict, dataset, "validation")
-    test = logits_of(course.trainer.predict, dataset, "test")
+def _record(run: _Run) -> TrainingRecord:
+    dataset, facts = run.dataset, run.dataset.facts
+    validation = logits_of(run.trainer.predict, dataset, "validation")
+    test = logits_of(run.trainer.predict, dataset, "test")
     return TrainingRecord(
-        settings=course.settings,
-        started_from=started_from,
+        settings=run.settings,
+        started_from=run.started_from,
         data_source=facts.source,
         data_description=facts.description,
         data_digest=facts.images_sha256,
         environment=describe_environment(),
-        first_step_ns=course.first_step_ns,
+        first_step_ns=run.first_step_ns,
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        epochs=epochs,
+        epochs=tuple(run.epochs),
         metrics=(
             accuracy(validation, dataset, "validation"),
             accuracy(test, dataset, "test"),

@@ -21,6 +21,7 @@ from contract.parity import Predict
 from contract.weights import Weights
 from train.batches import Batch
 from train.settings import TrainSettings
+from train.snapshots import Arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,14 @@ class Trainer(Protocol):
 
     def replace_weights(self, weights: Mapping[str, FloatArray]) -> None:
         """Load ``weights``; the optimiser's state stays."""
+        ...
+
+    def optimizer_state(self) -> Arrays:
+        """A copy of all that the optimiser remembers between steps, in the framework's own layout."""
+        ...
+
+    def restore_optimizer(self, state: Arrays) -> None:
+        """Take up what `optimizer_state` gave."""
         ...
 
 

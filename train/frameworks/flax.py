@@ -20,6 +20,7 @@ from contract.parity import Predict
 from contract.weights import Weights
 from train.batches import Batch
 from train.settings import TrainSettings
+from train.snapshots import Arrays
 
 PLATFORMS = ("cpu", "cuda")
 
@@ -169,10 +170,19 @@ class Trainer:
     def replace_weights(self, weights: Mapping[str, FloatArray]) -> None:
         write_weights(self._network, self._spec, weights)
 
+    def optimizer_state(self) -> Arrays:
+        leaves = jax.tree.leaves(nnx.state(self._optimizer))
+        return {f"{position:04}": np.array(leaf) for position, leaf in enumerate(leaves)}
+
+    def restore_optimizer(self, state: Arrays) -> None:
+        shape = jax.tree.structure(nnx.state(self._optimizer))
+        nnx.update(self._optimizer, jax.tree.unflatten(shape, [jnp.asarray(state[key]) for key in sorted(state)]))
+
 
 def _adamw(settings: TrainSettings) -> optax.GradientTransformation:
     wanted = settings.optimizer
-    return optax.inject_hyperparams(optax.adamw)(
+    # Without static_args the mask, a callable, would be taken for a schedule.
+    return optax.inject_hyperparams(optax.adamw, static_args=("mask",))(
         learning_rate=settings.peak_learning_rate,
         b1=wanted.beta1,
         b2=wanted.beta2,

@@ -21,6 +21,7 @@ from contract.parity import Predict
 from contract.weights import Weights
 from train.batches import Batch
 from train.settings import TrainSettings
+from train.snapshots import Arrays
 
 # Canonical part -> the attribute of the Keras layer that holds it.
 NORM_PARTS = {"scale": "gamma", "shift": "beta", "mean": "moving_mean", "variance": "moving_variance"}
@@ -127,6 +128,14 @@ class Trainer:
 
     def replace_weights(self, weights: Mapping[str, FloatArray]) -> None:
         write_weights(self._variables, weights)
+
+    def optimizer_state(self) -> Arrays:
+        # By position: the paths of a second optimiser in one process are numbered anew.
+        return {f"{position:04}": np.array(variable) for position, variable in enumerate(self._optimizer.variables)}
+
+    def restore_optimizer(self, state: Arrays) -> None:
+        for position, variable in enumerate(self._optimizer.variables):
+            variable.assign(state[f"{position:04}"])
 
     def _update(self, images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         loss, gradients = self._differentiate(images, targets)

@@ -19,6 +19,7 @@ from contract.parity import Predict
 from contract.weights import Weights
 from train.batches import Batch
 from train.settings import TrainSettings
+from train.snapshots import Arrays
 
 LARGEST_BATCH = 1024
 
@@ -168,6 +169,24 @@ class Trainer:
 
     def replace_weights(self, weights: Mapping[str, FloatArray]) -> None:
         write_weights(self._network, weights)
+
+    def optimizer_state(self) -> Arrays:
+        tensors = canonical_tensors(self._network)
+        return {
+            f"{name}.{part}": value.detach().cpu().numpy().copy()
+            for name in self._names
+            for part, value in self._optimizer.state.get(tensors[name], {}).items()
+        }
+
+    def restore_optimizer(self, state: Arrays) -> None:
+        tensors = canonical_tensors(self._network)
+        for key, array in state.items():
+            name, _, part = key.rpartition(".")
+            tensor = tensors[name]
+            value = torch.from_numpy(array.copy())
+            # Moments lie in memory as their kernel does, which a fused step relies on.
+            moment = torch.empty_like(tensor).copy_(value) if part != "step" else value
+            self._optimizer.state[tensor][part] = moment
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         self._network.train()

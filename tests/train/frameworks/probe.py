@@ -14,7 +14,7 @@ from contract.architecture import ConvNorm, Dense, GlobalAveragePool, ModelSpec,
 from train.batches import Batch, smoothed_targets
 from train.frameworks import load_framework
 from train.initial_weights import initial_weights
-from train.settings import TrainSettings, learning_rate_at
+from train.settings import Optimizer, TrainSettings, learning_rate_at
 
 IMAGES, SIDE_PX, STEPS, STEPS_PER_EPOCH = 32, 28, 10, 20
 
@@ -55,7 +55,8 @@ def batch() -> Batch:
 def main(framework: str, spec_name: str, output: str) -> None:
     """Logits, gradients, the loss of every step, and weights before and after."""
     spec = spec_of(spec_name)
-    settings = TrainSettings(framework=framework)
+    # A decay that is seen after ten steps, so that one on the wrong arrays is seen too.
+    settings = TrainSettings(framework=framework, optimizer=Optimizer(weight_decay=50.0))
     trainer = load_framework(framework).Trainer(spec, initial_weights(spec, seed=5), settings)
     data = batch()
     found = {"logits": trainer.predict(data.images)}
