@@ -19,6 +19,7 @@ COMMANDS = (
     answer.classify,
     measure.load,
     measure.run,
+    measure.peers,
     measure.report,
 )
 
@@ -28,6 +29,7 @@ EXTRAS = {
     "bentoml": "serving",
     "locust": "loadtest",
     "psutil": "loadtest",
+    "litserve": "peers",
     "jinja2": "report",
     "altair": "report",
     "vl_convert": "report",

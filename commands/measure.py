@@ -124,6 +124,29 @@ def run(
     _conclude(folder, as_json)
 
 
+def peers(
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Each measures every service once.")] = 10,
+    artifacts: Artifacts = ARTIFACTS,
+    results: Results = RESULTS,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+) -> None:
+    """Our service beside bare Starlette, textbook BentoML and LitServe: same artifact, same image, same cores."""
+    import numpy as np
+
+    from analysis.peers import peers_page, peers_tables, summarise_peers
+    from contract.storage import write_atomically
+    from loadtest.peers import PeerPlan, compare_peers
+
+    with progress_bar() as progress:
+        plan = PeerPlan(artifacts=artifacts, rounds=rounds)
+        comparison = compare_peers(plan, results / "peers", command=typed_command(), progress=progress)
+    summary = summarise_peers(comparison, np.random.default_rng(0))
+    for table in peers_tables(summary):
+        show(table)
+    if page is not None:
+        write_atomically(page, peers_page(summary).encode())
+
+
 def report(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder. Default: the newest under results/.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,

@@ -85,7 +85,17 @@ class RunInvalid(HemaBenchError):
 
 
 class RequestRefused(HemaBenchError):
-    """A request over HTTP was answered with an error."""
+    """A request over HTTP was answered with an error.
+
+    ``code`` is the service's stable word for the reason, ``status`` the HTTP status and
+    ``request_id`` what its log has it under; empty where the answer did not say.
+    """
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0, request_id: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.request_id = request_id
 
 
 class InvalidImage(HemaBenchError):

@@ -9,6 +9,8 @@ import msgspec
 
 from contract.arrays import FloatArray
 from contract.blood_cells import NOTICE
+from contract.manifest import Metric
+from contract.parity import Parity
 from contract.timing import NS_PER_MS
 from serving.refusal import Refusal
 
@@ -33,6 +35,7 @@ class Prediction(msgspec.Struct, frozen=True):
     probabilities: dict[str, float]
     model: ModelName
     request_id: str
+    calibrated: bool  # whether a temperature was fitted, so that the probabilities may be read as such
     notice: str = NOTICE
 
 
@@ -54,6 +57,89 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     """Every error body."""
 
     error: Problem
+
+
+class ProtocolErrorAnswer(msgspec.Struct, frozen=True):
+    """Every error body of the Open Inference Protocol, whose ``error`` is text; our own fields stand beside it."""
+
+    error: str
+    code: str
+    request_id: str
+
+
+class ImageLabel(msgspec.Struct, frozen=True, tag_field="outcome", tag="answer"):
+    """What is said of one image among several, but for the timing, which is known last."""
+
+    label: str
+    class_index: int
+    probabilities: dict[str, float]
+    calibrated: bool
+
+
+class ImageAnswer(ImageLabel, frozen=True, kw_only=True):
+    """One image among several that was classified."""
+
+    timing_ms: dict[str, float]
+
+
+class ImageError(msgspec.Struct, frozen=True, tag_field="outcome", tag="error"):
+    """One image among several that was not; its neighbours do not notice."""
+
+    error: Problem
+
+
+class ManyAnswers(msgspec.Struct, frozen=True):
+    """The answer to several images: one result for each, in the order sent.
+
+    ``timing_ms`` has the sums of the parts over all images, and their ``total``.
+    """
+
+    results: list[ImageAnswer | ImageError]
+    model: ModelName
+    request_id: str
+    timing_ms: dict[str, float]
+    notice: str = NOTICE
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One loaded model with its evidence. ``answered`` counts the images that it classified."""
+
+    name: str
+    resolution: int
+    digest: str
+    format: str | None
+    weights_digest: str | None
+    trained_on: str | None
+    versions: dict[str, str] | None
+    parity: Parity | None
+    metrics: tuple[Metric, ...]
+    temperature: float
+    labels: tuple[str, ...]
+    answered: int
+
+
+class ServiceFacts(msgspec.Struct, frozen=True):
+    """The process that answers, and its classifications by how they ended."""
+
+    pid: int
+    requests: dict[str, int]
+
+
+class LoadedModels(msgspec.Struct, frozen=True):
+    """Every loaded model, what really runs it, and what was counted."""
+
+    models: list[ModelFacts]
+    runtime: dict[str, str]
+    service: ServiceFacts
+    notice: str = NOTICE
+
+
+class Index(msgspec.Struct, frozen=True):
+    """What there is to ask for."""
+
+    endpoints: list[str]
+    service: str = "hemabench"
+    notice: str = NOTICE
 
 
 def probabilities_of(logits: FloatArray, temperature: float) -> list[float]:
@@ -83,6 +169,7 @@ def predict_label(
         probabilities=dict(zip(labels, probabilities, strict=True)),
         model=model,
         request_id=request_id,
+        calibrated=temperature != 1.0,
     )
 
 
@@ -98,3 +185,8 @@ def with_timing(encoded: bytes, parts_ns: Mapping[str, int]) -> bytes:
 def error_body(code: str, message: str, request_id: str) -> bytes:
     """The one shape of every error."""
     return encode_json(ErrorAnswer(Problem(code, message, request_id)))
+
+
+def protocol_error_body(code: str, message: str, request_id: str) -> bytes:
+    """The shape of an error under ``/v2``."""
+    return encode_json(ProtocolErrorAnswer(message, code, request_id))

@@ -1,18 +1,21 @@
-"""A request's bytes: read under a size limit and a deadline, and the one image taken out of them."""
+"""A request's bytes: read under a size limit and a deadline, and the images taken out of them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container, Coroutine, Generator
 from dataclasses import dataclass, field
+from types import coroutine
+from typing import Any, cast
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from serving.refusal import CLOSE_CONNECTION, ClientGone, Refusal
 
 IMAGE_FIELD = b"image"
-MAX_PARTS = 10
+MAX_IMAGES = 64
 MAX_HEADER_BYTES = 65_536
 # A client that is still sending does not read the answer. What it sends above the
 # limit is thrown away unread up to this many times the limit, so that the 413 arrives.
@@ -32,18 +35,27 @@ class RequestHead:
 
     @property
     def is_multipart(self) -> bool:
-        """Whether the image is one field of a form."""
+        """Whether each image is a field of a form."""
         return self.media_type == b"multipart/form-data"
 
 
-def read_head(headers: Headers) -> RequestHead:
-    """The head of a request; raises `Refusal` for what no image upload needs."""
+def read_head(headers: Headers, media_types: Container[bytes] | None = None) -> RequestHead:
+    """The head of a request; raises `Refusal` for what no upload needs.
+
+    ``media_types`` are the ones to accept; None are those of images.
+    """
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         raise Refusal(f"the headers exceed {MAX_HEADER_BYTES:,} bytes", code="headers_too_large", status=400)
     found = dict(headers)
     content_type = found.get(b"content-type", b"")
     media_type = content_type.partition(b";")[0].strip().lower()
-    if not (media_type.startswith(b"image/") or media_type in _OTHER_MEDIA_TYPES):
+    if media_types is not None and media_type not in media_types:
+        raise Refusal(
+            "send JSON as application/json, or followed by binary data as application/octet-stream",
+            code="unsupported_media_type",
+            status=415,
+        )
+    if media_types is None and not (media_type.startswith(b"image/") or media_type in _OTHER_MEDIA_TYPES):
         raise Refusal(
             "send the image as image/*, application/octet-stream, or the field 'image' of multipart/form-data",
             code="unsupported_media_type",
@@ -72,9 +84,14 @@ def _length(text: bytes | None) -> int | None:
 
 async def read_body(receive: Receive, limit_bytes: int, deadline_s: float) -> bytes:
     """The whole body; raises `Refusal` (413, 408) or `ClientGone`."""
+    reading = _read_whole(receive, limit_bytes)
+    try:
+        awaited = reading.send(None)
+    except StopIteration as whole:
+        return cast(bytes, whole.value)  # nearly every image is there already: no deadline was needed
     try:
         async with asyncio.timeout(deadline_s):
-            return await _read_whole(receive, limit_bytes)
+            return await _resumed(reading, awaited)
     except TimeoutError as error:
         raise Refusal(
             f"the body did not arrive within {deadline_s:g} s",
@@ -82,6 +99,28 @@ async def read_body(receive: Receive, limit_bytes: int, deadline_s: float) -> by
             status=408,
             headers=(CLOSE_CONNECTION,),
         ) from error
+
+
+@coroutine
+def _resumed(reading: Coroutine[Any, None, bytes], awaited: Any) -> Generator[Any, None, bytes]:
+    """The rest of ``reading``, which was begun and waits for ``awaited``."""
+    try:
+        yield awaited
+        return (yield from reading.__await__())
+    finally:
+        reading.close()
+
+
+def client_is_gone(receive: Receive) -> bool:
+    """Whether the client of a request whose body is read has closed its connection; asks, and does not wait."""
+    asking = cast(Coroutine[Any, None, Message], receive())
+    try:
+        asking.send(None)
+    except StopIteration as told:
+        return bool(told.value["type"] == "http.disconnect")
+    finally:
+        asking.close()
+    return False
 
 
 async def _read_whole(receive: Receive, limit_bytes: int) -> bytes:
@@ -117,12 +156,20 @@ def body_too_large(limit_bytes: int, *, closes: bool) -> Refusal:
     )
 
 
-def image_in(head: RequestHead, body: bytes) -> bytes:
-    """The bytes of the one image; raises `Refusal` (400)."""
-    image = _image_field(head, body) if head.is_multipart else body
-    if not image:
-        raise Refusal("no image was sent: the body, or its field 'image', is empty", code="missing_image", status=400)
-    return image
+def images_in(head: RequestHead, body: bytes) -> list[bytes]:
+    """The bytes of each image, at least one; raises `Refusal` (400).
+
+    One image is never empty; of several, an empty one is left for its own result to tell.
+    """
+    images = _image_fields(head, body) if head.is_multipart else [body]
+    if len(images) < 2 and not any(images):
+        raise missing_image()
+    return images
+
+
+def missing_image() -> Refusal:
+    """The refusal of an image of no bytes."""
+    return Refusal("no image was sent: the body, or its field 'image', is empty", code="missing_image", status=400)
 
 
 @dataclass(slots=True)
@@ -145,8 +192,8 @@ class _Form:
     header_value: bytes = b""
 
     def on_part_begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise _bad_form(f"it has more than {MAX_PARTS} parts")
+        if len(self.parts) == MAX_IMAGES:
+            raise Refusal(f"the form has more than {MAX_IMAGES} parts", code="too_many_images", status=400)
         self.parts.append(_Part())
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -167,14 +214,11 @@ class _Form:
         self.complete = True
 
 
-def _image_field(head: RequestHead, body: bytes) -> bytes:
+def _image_fields(head: RequestHead, body: bytes) -> list[bytes]:
     form = _parse_form(head, body)
-    images = [part for part in form.parts if part.name == IMAGE_FIELD]
-    if len(images) > 1:
-        raise Refusal("send one image at a time", code="several_images", status=400)
-    if len(images) < len(form.parts):
+    if any(part.name != IMAGE_FIELD for part in form.parts):
         raise _bad_form("it has fields other than 'image'")
-    return b"".join(images[0].pieces) if images else b""
+    return [b"".join(part.pieces) for part in form.parts]
 
 
 def _parse_form(head: RequestHead, body: bytes) -> _Form:
@@ -195,4 +239,4 @@ def _parse_form(head: RequestHead, body: bytes) -> _Form:
 
 
 def _bad_form(what: str) -> Refusal:
-    return Refusal(f"the multipart form is not one with a single image: {what}", code="bad_form", status=400)
+    return Refusal(f"the multipart form cannot be used: {what}", code="bad_form", status=400)

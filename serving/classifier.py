@@ -21,6 +21,8 @@ from serving.runtimes.null import NullModel
 from serving.settings import ServiceSettings
 
 WARM_UP_PREDICTIONS = 20
+# Tensors of several images are inferred in pieces of these sizes, which no runtime then meets for the first time.
+EXECUTION_SIZES = (8, 4, 2, 1)
 OBSERVED_S = 0.1
 NULL_DIGEST = "0" * 64
 
@@ -41,11 +43,18 @@ class ServedModel:
     versions: dict[str, str] | None = None
     parity: Parity | None = None
     metrics: tuple[Metric, ...] = ()
+    input_name: str = "images"
+    output_name: str = "logits"
 
     @property
     def resolution_px(self) -> int:
         """The side of the images that the model takes."""
         return self.name.resolution
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature was fitted."""
+        return self.temperature != 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,8 @@ def load_model(runtime: Runtime, artifacts: Path, resolution_px: int) -> ServedM
     artifact = load_artifact(artifact_folder(artifacts, format_, resolution_px))
     model = runtime.load(artifact)
     parity = prove_parity(artifact.name, model.predict, artifact.golden())
+    for size in EXECUTION_SIZES:
+        model.predict(_blank(resolution_px, size))
     manifest = artifact.manifest
     return ServedModel(
         name=ModelName(manifest.model, runtime.name, resolution_px, artifact.digest),
@@ -111,6 +122,8 @@ def load_model(runtime: Runtime, artifacts: Path, resolution_px: int) -> ServedM
         versions=manifest.versions,
         parity=parity,
         metrics=manifest.metrics,
+        input_name=manifest.input_name,
+        output_name=manifest.output_name,
     )
 
 
@@ -132,8 +145,8 @@ def cores_used(served: ServedModel) -> float:
     return (time.process_time() - cpu_s) / elapsed_s
 
 
-def _blank(resolution_px: int) -> FloatArray:
-    return np.zeros((1, resolution_px, resolution_px, 3), np.float32)
+def _blank(resolution_px: int, images: int = 1) -> FloatArray:
+    return np.zeros((images, resolution_px, resolution_px, 3), np.float32)
 
 
 def _null_model(resolution_px: int) -> ServedModel:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlencode
 
-import msgspec
-
-from contract.errors import DataUnavailable, RequestRefused, ServiceFailed
-from serving.answers import Answer, ErrorAnswer, decode_json, encode_json, predict_label, with_timing
+from contract.errors import DataUnavailable
+from serving.answers import Answer, decode_json, encode_json, predict_label, with_timing
 from serving.classifier import load_classifier
+from serving.client import HemaBenchClient
 from serving.clock import PartClock
 from serving.images import decode_image, model_input
 from serving.settings import ServiceSettings
 
-TIMEOUT_S = 30.0
 IN_PROCESS = "in-process"
 
 
@@ -45,21 +40,8 @@ def classify_at(path: Path, url: str, resolution_px: int | None = None) -> Answe
 
     Raises `RequestRefused` with the service's own message, `ServiceFailed` where none answers.
     """
-    query = f"?{urlencode({'resolution': resolution_px})}" if resolution_px is not None else ""
-    request = urllib.request.Request(
-        f"{url.rstrip('/')}/v1/classify{query}",
-        data=_read(path),
-        headers={"Content-Type": "application/octet-stream"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            return decode_json(response.read(), type=Answer)
-    except urllib.error.HTTPError as error:
-        raise _refused(error) from error
-    except OSError as error:
-        raise ServiceFailed(f"no service answers at {url}: {error}. Next: hemabench serve") from error
-    except msgspec.MsgspecError as error:
-        raise ServiceFailed(f"what answers at {url} is no HemaBench service: {error}") from error
+    with HemaBenchClient(url) as client:
+        return client.classify(path, resolution_px)
 
 
 def _read(path: Path) -> bytes:
@@ -67,11 +49,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataUnavailable(f"cannot read {path}: {error.strerror}") from error
-
-
-def _refused(error: urllib.error.HTTPError) -> RequestRefused:
-    try:
-        problem = decode_json(error.read(), type=ErrorAnswer).error
-    except msgspec.MsgspecError:
-        return RequestRefused(f"the service answered with status {error.code} and no reason")
-    return RequestRefused(f"{problem.message} (status {error.code}, {problem.code}, request {problem.request_id})")

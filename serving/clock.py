@@ -10,11 +10,18 @@ from contract.timing import TOTAL
 class PartClock:
     """Starts when it is made. Parts follow each other without a gap, so they add up to the total."""
 
-    __slots__ = ("_began_ns", "_last_ns", "parts_ns")
+    __slots__ = ("_began_ns", "_last_ns", "batch_images", "parts_ns")
 
     def __init__(self) -> None:
         self._began_ns = self._last_ns = perf_counter_ns()
         self.parts_ns: dict[str, int] = {}
+        self.batch_images = 0  # how many were inferred together, where requests share a batch
+
+    def following(self) -> PartClock:
+        """A clock for what comes next; it begins where this one stands, so that no time falls between the two."""
+        clock = PartClock()
+        clock._began_ns = clock._last_ns = self._last_ns
+        return clock
 
     def end(self, part: str) -> None:
         """All since the part before belongs to ``part``."""

@@ -7,16 +7,17 @@ that is not a positive one has the same JSON body, 404, 405 and the unexpected i
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import InvalidImage
-from serving.answers import error_body
+from serving.answers import error_body, protocol_error_body
 from serving.refusal import ClientGone, Refusal
 
 logger = logging.getLogger("hemabench.serving")
@@ -24,6 +25,10 @@ logger = logging.getLogger("hemabench.serving")
 Headers = tuple[tuple[bytes, bytes], ...]
 JSON_TYPE = b"application/json"
 PROBES = frozenset({"/healthz", "/livez", "/readyz"})
+PROTOCOL = "/v2/"  # below it an error has the form that the Open Inference Protocol demands
+# An id is drawn at random per process and counted within it: the system's randomness costs a call per request.
+_PROCESS = secrets.token_hex(4)
+_NUMBERS = itertools.count(1)
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -35,6 +40,7 @@ class Request:
     query: bytes
     headers: list[tuple[bytes, bytes]]
     receive: Receive
+    images: Sequence[bytes] = ()  # what its body turned out to hold, for the audit log
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Response:
     status: int = 200
     content_type: bytes = JSON_TYPE
     headers: Headers = ()
+    told: bytes = b""  # what the audit log reads, where it is not the body
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -74,12 +81,14 @@ class Door:
         try:
             return await self._handler(scope["path"], scope["method"])(request)
         except (Refusal, InvalidImage) as refusal:
-            return refused(refusal, request.id)
+            return refused(refusal, request.id, scope["path"])
         except ClientGone:
             raise
         except Exception:  # the last line of defence: logged whole, answered without a word of it
             logger.exception("request %s failed", request.id)
-            return _error(500, "internal", "something went wrong here; the log has it under this id", request.id)
+            return _error(
+                500, "internal", "something went wrong here; the log has it under this id", request.id, scope["path"]
+            )
 
     def _handler(self, path: str, method: str) -> Handler:
         methods = self._routes.get(path)
@@ -117,14 +126,15 @@ def is_probe(scope: Scope) -> bool:
     return scope["path"] in PROBES and scope["method"] in ("GET", "HEAD")
 
 
-def refused(refusal: Refusal | InvalidImage, request_id: str) -> Response:
+def refused(refusal: Refusal | InvalidImage, request_id: str, path: str) -> Response:
     """The answer that ``refusal`` asks for."""
     headers = refusal.headers if isinstance(refusal, Refusal) else ()
-    return _error(refusal.status, refusal.code, str(refusal), request_id, headers)
+    return _error(refusal.status, refusal.code, str(refusal), request_id, path, headers)
 
 
-def _error(status: int, code: str, message: str, request_id: str, headers: Headers = ()) -> Response:
-    return Response(error_body(code, message, request_id), status=status, headers=headers)
+def _error(status: int, code: str, message: str, request_id: str, path: str, headers: Headers = ()) -> Response:
+    encode = protocol_error_body if (path + "/").startswith(PROTOCOL) else error_body
+    return Response(encode(code, message, request_id), status=status, headers=headers)
 
 
 def _start(response: Response, request_id: str) -> Message:
@@ -143,4 +153,4 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
             return value.decode()
-    return secrets.token_hex(8)
+    return f"{_PROCESS}{next(_NUMBERS):08x}"

@@ -7,12 +7,15 @@ writes them out when somebody asks.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from serving.runtimes.base import Runtime
 
 NS_PER_S = 1_000_000_000
 # Seconds; a small model on a CPU answers in a fraction of a millisecond.
@@ -46,6 +49,10 @@ class Histogram:
         return buckets
 
 
+def _histograms() -> defaultdict[str, Histogram]:
+    return defaultdict(Histogram)
+
+
 class Measurements:
     """What a service counted since it started. started = ok + refused + failed + aborted + running."""
 
@@ -53,7 +60,8 @@ class Measurements:
         self.started = 0
         self.outcomes: Counter[tuple[str, str, int]] = Counter()  # resolution, code, status
         self.icc_profiles_ignored = 0
-        self._parts: dict[tuple[str, str], Histogram] = {}
+        self.audit_lines_lost = 0
+        self._parts: defaultdict[str, defaultdict[str, Histogram]] = defaultdict(_histograms)
 
     def finished(self, resolution: str, code: str, status: int) -> None:
         """Count how a classification ended; ``status`` is 0 where nobody was left to answer."""
@@ -62,11 +70,9 @@ class Measurements:
     def answered(self, resolution: str, parts_ns: Mapping[str, int]) -> None:
         """Count a positive answer and where its time went."""
         self.outcomes[resolution, OK, 200] += 1
+        histograms = self._parts[resolution]
         for part, duration in parts_ns.items():
-            histogram = self._parts.get((resolution, part))
-            if histogram is None:
-                histogram = self._parts[resolution, part] = Histogram()
-            histogram.observe(duration)
+            histograms[part].observe(duration)
 
     def answered_at(self, resolution: str) -> int:
         """Positive answers at ``resolution``."""
@@ -92,14 +98,34 @@ class Measurements:
         parts = HistogramMetricFamily(
             "hemabench_request_part_seconds", "Parts of answered requests.", labels=("resolution", "part")
         )
-        for labels, histogram in self._parts.items():
-            parts.add_metric(labels, histogram.cumulative(), histogram.sum_ns / NS_PER_S)
+        for resolution, histograms in self._parts.items():
+            for part, histogram in histograms.items():
+                parts.add_metric((resolution, part), histogram.cumulative(), histogram.sum_ns / NS_PER_S)
         yield parts
         yield CounterMetricFamily("hemabench_requests_started", "Classifications that began.", value=self.started)
         yield CounterMetricFamily(
             "hemabench_icc_profiles_ignored",
             "Images whose colour profile was ignored.",
             value=self.icc_profiles_ignored,
+        )
+        yield CounterMetricFamily(
+            "hemabench_audit_lines_lost", "Lines that the audit log's disk refused.", value=self.audit_lines_lost
+        )
+
+
+class CompilationCounter:
+    """Compilations of ``runtime`` from now on, which a ready service must not have: each is a request's long wait."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._before = runtime.compilations()
+
+    def collect(self) -> Iterator[Metric]:
+        """For prometheus_client's registry."""
+        yield CounterMetricFamily(
+            "hemabench_compilations_after_ready",
+            "Programs compiled since the service was ready.",
+            value=self._runtime.compilations() - self._before,
         )
 
 
@@ -124,6 +150,10 @@ class Exposition:
             "hemabench_line_length", "Requests waiting for the model or running.", value=self._line_length()
         )
         yield InfoMetricFamily("hemabench_service", "What serves.", value=self._identity)
+
+    def add(self, collector: Collector) -> None:
+        """From now on expose what ``collector`` collects as well."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -12,11 +12,15 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from serving.stopping import WORKER_LIMIT_S
 
 FAILURE_FILE = "HEMABENCH_FAILURE_FILE"
 # A collection of the youngest objects after 50,000 more, of older ones after 20 and 1,000 of those.
 GC_THRESHOLDS = (50_000, 20, 50)
 _PR_SET_PDEATHSIG = 1
+WORKER_CHECK_S = 1.0
 
 
 def freeze_heap() -> None:
@@ -47,6 +51,23 @@ def watch_for_failure() -> None:
     path = Path(folder, f"hemabench-failure-{secrets.token_hex(8)}")
     os.environ[FAILURE_FILE] = str(path)  # inherited by the workers
     atexit.register(_exit_as_the_worker_failed, path)
+
+
+def watch_workers_closely() -> None:
+    """In the supervisor, before it starts workers: miss a dead one for a second, not for ten, and kill one that
+    does not stop after `WORKER_LIMIT_S`, not after a day.
+
+    BentoML leaves no setting for either, so the class that it is about to use is exchanged.
+    """
+    from bentoml._internal.utils import circus
+
+    class CloseWatch(circus.Arbiter):  # type: ignore[misc]
+        def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
+            for watcher in watchers:
+                watcher.graceful_timeout = WORKER_LIMIT_S
+            super().__init__(watchers, *arguments, **{**options, "check_delay": WORKER_CHECK_S})
+
+    circus.Arbiter = CloseWatch
 
 
 def report_failure_to_parent(reason: str) -> None:

@@ -21,11 +21,20 @@ from bentoml.exceptions import BentoMLException
 from starlette.types import ASGIApp
 
 from contract.errors import HemaBenchError
+from serving.audit import require_appendable
 from serving.classifier import Classifier, load_classifier, require_servable, warm_up
+from serving.connections import guard_connections
 from serving.door import DoorInFront
 from serving.endpoints import Endpoints
-from serving.processes import die_with_parent, freeze_heap, report_failure_to_parent, watch_for_failure
+from serving.processes import (
+    die_with_parent,
+    freeze_heap,
+    report_failure_to_parent,
+    watch_for_failure,
+    watch_workers_closely,
+)
 from serving.settings import ServiceSettings
+from serving.stopping import drain_on_sigterm
 
 logger = logging.getLogger("hemabench.serving")
 
@@ -46,6 +55,7 @@ class ServiceBehindDoor(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML'
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """What a worker serves."""
+        guard_connections()
         return DoorInFront(super().to_asgi(is_main), endpoints.routes())
 
 
@@ -66,6 +76,7 @@ class HemaBench:
         _log_like_bentoml()
         warnings.filterwarnings("ignore", module="PIL")  # what a broken image makes Pillow say concerns its sender
         self._loop = asyncio.get_running_loop()
+        drain_on_sigterm(endpoints.refuse_new, lambda: endpoints.is_busy)
         # A thread, so that the probes answer (alive, not ready) while a framework is imported.
         threading.Thread(target=self._load, name="load", daemon=True).start()
 
@@ -78,13 +89,16 @@ class HemaBench:
         """In the parent, before there is a worker: everything that can be known without a framework."""
         try:
             require_servable(settings)
+            require_appendable(settings.audit_log)
         except HemaBenchError as error:
             raise BentoMLException(str(error)) from error
         watch_for_failure()
+        watch_workers_closely()
 
     def _load(self) -> None:
         try:
             classifier = load_classifier(settings, logger.info)
+            endpoints.prepare(classifier)
         except HemaBenchError as error:
             logger.critical("%s: %s", type(error).__name__, error)
             report_failure_to_parent(str(error))
@@ -106,3 +120,5 @@ def _log_like_bentoml() -> None:
     ours, theirs = logging.getLogger("hemabench"), logging.getLogger("bentoml")
     ours.handlers, ours.propagate = theirs.handlers, False
     ours.setLevel(logging.INFO)
+    # uvicorn composes a line per request as long as any handler could be reached, though its level drops them all.
+    logging.getLogger("uvicorn.access").propagate = False

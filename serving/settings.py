@@ -24,8 +24,12 @@ class ServiceSettings:
     """One service: a runtime, a device, and limits.
 
     ``resolutions_px`` empty means every resolution that an artifact exists for.
+    ``max_tensor_bytes`` bounds the bodies of ``/v2``, which hold several images in full.
     ``line_limit`` is how many requests may wait for their inference, the running one
     included; ``line_deadline_s`` how long one may wait before it is dropped unexecuted.
+    ``audit_log`` None keeps no audit log. With ``batching`` requests that wait together are
+    inferred together, at most ``batch_max_images`` of them, the oldest of which waits at most
+    ``batch_delay_s`` for others to come; 0 takes those that are there.
     """
 
     runtime: str = "onnx"
@@ -34,16 +38,31 @@ class ServiceSettings:
     artifacts: Path = DEFAULT_ARTIFACTS
     threads: int = 1
     max_body_bytes: int = 10_000_000
+    max_tensor_bytes: int = 32_000_000
     body_deadline_s: float = 4.0
     line_limit: int = 64
     line_deadline_s: float = 10.0
+    audit_log: Path | None = None
+    batching: bool = False
+    batch_max_images: int = 16
+    batch_delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         entry_of(self.runtime)
         parse_device(self.device)
-        for name in ("threads", "max_body_bytes", "body_deadline_s", "line_limit", "line_deadline_s"):
+        for name in (
+            "threads",
+            "max_body_bytes",
+            "max_tensor_bytes",
+            "body_deadline_s",
+            "line_limit",
+            "line_deadline_s",
+            "batch_max_images",
+        ):
             if getattr(self, name) <= 0:
                 raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0")
+        if self.batch_delay_s < 0:
+            raise InvalidSettings(f"batch_delay_s ({self.batch_delay_s}) must be >= 0")
         if unknown := set(self.resolutions_px) - set(RESOLUTIONS_PX):
             raise InvalidSettings(
                 f"no model is made for {min(unknown)} px; choose from: {', '.join(map(str, RESOLUTIONS_PX))}"
@@ -68,9 +87,14 @@ class ServiceSettings:
             "HEMABENCH_ARTIFACTS": str(self.artifacts.absolute()),
             "HEMABENCH_THREADS": str(self.threads),
             "HEMABENCH_MAX_BODY_BYTES": str(self.max_body_bytes),
+            "HEMABENCH_MAX_TENSOR_BYTES": str(self.max_tensor_bytes),
             "HEMABENCH_BODY_DEADLINE_S": str(self.body_deadline_s),
             "HEMABENCH_LINE_LIMIT": str(self.line_limit),
             "HEMABENCH_LINE_DEADLINE_S": str(self.line_deadline_s),
+            "HEMABENCH_BATCHING": "on" if self.batching else "off",
+            "HEMABENCH_BATCH_MAX_IMAGES": str(self.batch_max_images),
+            "HEMABENCH_BATCH_DELAY_S": str(self.batch_delay_s),
+            "HEMABENCH_AUDIT_LOG": str(self.audit_log.absolute()) if self.audit_log else "",
         }
 
     def resolutions_to_serve(self) -> tuple[int, ...]:
@@ -98,6 +122,12 @@ def _resolutions(text: str) -> tuple[int, ...]:
     return tuple(int(side) for side in text.split(","))
 
 
+def _on_or_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError("it is neither on nor off")
+    return text == "on"
+
+
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "runtime": ("HEMABENCH_RUNTIME", str),
     "device": ("HEMABENCH_DEVICE", str),
@@ -105,7 +135,12 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "artifacts": ("HEMABENCH_ARTIFACTS", Path),
     "threads": ("HEMABENCH_THREADS", int),
     "max_body_bytes": ("HEMABENCH_MAX_BODY_BYTES", int),
+    "max_tensor_bytes": ("HEMABENCH_MAX_TENSOR_BYTES", int),
     "body_deadline_s": ("HEMABENCH_BODY_DEADLINE_S", float),
     "line_limit": ("HEMABENCH_LINE_LIMIT", int),
     "line_deadline_s": ("HEMABENCH_LINE_DEADLINE_S", float),
+    "batching": ("HEMABENCH_BATCHING", _on_or_off),
+    "batch_max_images": ("HEMABENCH_BATCH_MAX_IMAGES", int),
+    "batch_delay_s": ("HEMABENCH_BATCH_DELAY_S", float),
+    "audit_log": ("HEMABENCH_AUDIT_LOG", Path),
 }

@@ -32,7 +32,7 @@ HOMES = {
     "onnxruntime": {"serving/runtimes/onnx.py"},
     "locust": {"loadtest/locustfile.py"},
     "altair": {"analysis/plots.py"},
-    "bentoml": {"serving/service.py"},
+    "bentoml": {"serving/peers/textbook.py", "serving/service.py"},
     "medmnist": set(),
 }
 
@@ -153,6 +153,7 @@ def test_importing_the_command_line_loads_no_heavy_package() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.acceptance("S1")
 def test_nothing_that_is_loaded_can_run_code(path: Path) -> None:
     assert not {top(dotted) for dotted, _ in imports(tree_of(path), module_level=False)} & {
         "pickle",

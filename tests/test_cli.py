@@ -95,3 +95,9 @@ def test_rendered_images_are_announced_loudly(tmp_path):
     assert shown.returncode == 0
     assert "speed is measured on them, accuracy is not" in shown.stderr
     assert "1,400" in shown.stdout
+
+
+def test_a_folder_is_classified_by_a_service_only(tmp_path):
+    refused = hemabench("classify", tmp_path)
+    assert refused.returncode == 2
+    assert "name it with --url" in refused.stderr

@@ -29,6 +29,10 @@ class Runtime(Protocol):
         """The model of ``artifact``, whose digests have been checked."""
         ...
 
+    def compilations(self) -> int:
+        """How many programs this process has compiled so far; while requests are answered it must not grow."""
+        ...
+
     def describe(self) -> dict[str, str]:
         """What really runs where: library version, device, threads; read from the framework, not from the settings."""
         ...

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import jax
 import jax.export
+import jax.monitoring
 import numpy as np
 
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable, ManifestInvalid
 from contract.manifest import Artifact
 from serving.devices import Device
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class JaxModel:
@@ -42,11 +45,13 @@ class JaxRuntime:
         except (RuntimeError, IndexError) as error:
             raise DeviceUnavailable(
                 f"{device} was asked for; JAX {jax.__version__} does not have it: {error}. "
-                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             ) from error
         # A host array given to a compiled program goes there by itself, which costs half of an explicit copy.
         jax.config.update("jax_default_device", self._device)
         self._threads = threads
+        self._compilations = 0
+        jax.monitoring.register_event_duration_secs_listener(self._count)
 
     def load(self, artifact: Artifact) -> JaxModel:
         """The program of ``artifact``; raises `ManifestInvalid` where it was not exported for this platform."""
@@ -58,6 +63,13 @@ class JaxRuntime:
                 "Next: hemabench export --force"
             )
         return JaxModel(jax.jit(exported.call))
+
+    def compilations(self) -> int:
+        """As JAX itself reports them, one for each program and batch size that it meets."""
+        return self._compilations
+
+    def _count(self, event: str, duration_s: float, **details: str | int) -> None:
+        self._compilations += event == COMPILED
 
     def describe(self) -> dict[str, str]:
         """As JAX reports it; the threads are those asked for, because XLA reports none."""

@@ -35,6 +35,10 @@ class NullRuntime:
         """A model that never looks at ``artifact``."""
         return NullModel()
 
+    def compilations(self) -> int:
+        """None: there is nothing to compile."""
+        return 0
+
     def describe(self) -> dict[str, str]:
         """That nothing is computed."""
         return {"library": f"numpy {np.__version__}", "device": "none", "threads": "0"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnxruntime
 
 from contract.arrays import FloatArray
-from contract.errors import DeviceUnavailable
-from contract.manifest import Artifact
+from contract.errors import DeviceUnavailable, ManifestInvalid
+from contract.manifest import FORMATS, GOLDEN_FILE, Artifact
 from serving.devices import Device
 
 
@@ -37,8 +37,17 @@ class OnnxRuntime:
         self._providers: list[str] = []
 
     def load(self, artifact: Artifact) -> OnnxModel:
-        """A session on the device; raises `DeviceUnavailable` where ONNX Runtime would quietly take the CPU."""
+        """A session on the device; raises `DeviceUnavailable` where ONNX Runtime would quietly take the CPU.
+
+        Weights are in the one file: ONNX Runtime itself refuses those outside the folder,
+        and `ManifestInvalid` is raised where anything else lies in it.
+        """
         manifest = artifact.manifest
+        if others := manifest.files.keys() - {GOLDEN_FILE, FORMATS["onnx"]}:
+            raise ManifestInvalid(
+                f"{artifact.name} has {min(others)!r} beside the model, as weights outside it would be. "
+                "Next: hemabench export --force"
+            )
         session = onnxruntime.InferenceSession(
             str(artifact.model_path), self._options(), providers=self._wanted_providers()
         )
@@ -46,9 +55,13 @@ class OnnxRuntime:
         if self._device.is_cuda and self._providers[0] != "CUDAExecutionProvider":
             raise DeviceUnavailable(
                 f"{self._device} was asked for; ONNX Runtime {onnxruntime.__version__} took {self._providers[0]}. "
-                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             )
         return OnnxModel(session, manifest.input_name, manifest.output_name)
+
+    def compilations(self) -> int:
+        """None: a session interprets its graph, whatever the batch size."""
+        return 0
 
     def describe(self) -> dict[str, str]:
         """Providers of the last session; before that, the wish."""
@@ -73,7 +86,7 @@ class OnnxRuntime:
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise DeviceUnavailable(
                 f"{self._device} was asked for; this build of ONNX Runtime has no CUDA provider. "
-                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             )
         cuda = {
             "device_id": str(self._device.index),

@@ -34,7 +34,7 @@ class PyTorchRuntime:
         if device.is_cuda and device.index >= torch.cuda.device_count():
             raise DeviceUnavailable(
                 f"{device} was asked for; PyTorch {torch.__version__} sees {torch.cuda.device_count()} card(s). "
-                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             )
         self._device = torch.device(str(device))
         torch.set_num_threads(threads)
@@ -49,6 +49,10 @@ class PyTorchRuntime:
         if self._device.type != "cpu":
             program = move_to_device_pass(program, self._device)
         return PyTorchModel(program.module(), self._device)
+
+    def compilations(self) -> int:
+        """None: an exported program is run operator by operator, whatever the batch size."""
+        return 0
 
     def describe(self) -> dict[str, str]:
         """As PyTorch reports it."""

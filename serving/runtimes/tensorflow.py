@@ -48,7 +48,7 @@ class TensorFlowRuntime:
         if device.is_cuda and device.index >= len(cards):
             raise DeviceUnavailable(
                 f"{device} was asked for; TensorFlow {tf.__version__} sees {len(cards)} card(s). "
-                "Next: pip install -c constraints.txt 'hemabench[gpu]', or --device cpu"
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             )
         tf.config.set_visible_devices([cards[device.index]] if device.is_cuda else [], "GPU")
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -66,6 +66,10 @@ class TensorFlowRuntime:
             raise ManifestInvalid(f"{artifact.name} has no signature {SIGNATURE!r}. Next: hemabench export --force")
         manifest = artifact.manifest
         return TensorFlowModel(loaded, loaded.signatures[SIGNATURE], manifest.input_name, manifest.output_name)
+
+    def compilations(self) -> int:
+        """None: a signature is one concrete function with the batch size left open, and is never traced again."""
+        return 0
 
     def describe(self) -> dict[str, str]:
         """As TensorFlow reports it."""

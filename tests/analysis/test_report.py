@@ -164,6 +164,7 @@ def test_pictures_are_described_in_words(page: Page) -> None:
     assert sum(1 for tag, name, value in page.attributes if (tag, name, value) == ("div", "role", "img")) == 5
 
 
+@pytest.mark.acceptance("D3")
 def test_missing_and_invalid_cells_show_reasons_instead_of_numbers(build, tmp_path: Path) -> None:
     def spoil(cell, records, outcome):
         if cell.runtime == "jax":
@@ -206,6 +207,7 @@ def test_real_images_carry_no_such_notice(page: Page) -> None:
     assert "Synthetic images." not in page.text
 
 
+@pytest.mark.acceptance("P1")
 def test_the_report_says_what_it_is_not_for_at_both_ends(page: Page) -> None:
     words = page.words()
     assert words.count(NOTICE) == 2

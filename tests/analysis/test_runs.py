@@ -95,6 +95,7 @@ def test_a_torn_journal_keeps_its_whole_records_and_says_so(build, tmp_path: Pat
 
 
 @pytest.mark.parametrize("file", ["requests.journal", "cell.json"])
+@pytest.mark.acceptance("D7")
 def test_damage_to_one_cell_does_not_hide_the_others(build, tmp_path: Path, file: str) -> None:
     build.write(tmp_path, requests=20)
     path = tmp_path / "cells" / "pytorch-28px-closed_loop-r1" / file

@@ -52,6 +52,7 @@ def test_the_fewest_requests_are_those_of_loadgen(share: float, fewest: int) -> 
 
 
 @pytest.mark.parametrize("share", SHARES)
+@pytest.mark.acceptance("D10")
 def test_a_percentile_is_refused_one_request_below_the_fewest(share: float) -> None:
     n = fewest_requests(share)
     refused = percentile(samples(n - 1), share)

@@ -65,6 +65,7 @@ def test_an_undisturbed_open_loop_is_valid(verdict_on, build) -> None:
         ),
     ],
 )
+@pytest.mark.acceptance("D10")
 def test_an_outcome_that_cannot_be_trusted_makes_the_cell_invalid(verdict_on, build, changes, reason: str) -> None:
     verdict = verdict_on(changed(build, **changes))
     assert verdict.status == "invalid"
@@ -86,6 +87,7 @@ def test_a_doubtful_outcome_is_a_warning(verdict_on, build, changes, warning: st
     assert [warning in text for text in verdict.warnings] == [True]
 
 
+@pytest.mark.acceptance("D10")
 def test_one_failure_makes_a_cell_invalid_and_is_counted_by_kind(verdict_on, build) -> None:
     def fail(cell, records, outcome):
         records = [build.failed(record) if record.request in (100, 200) else record for record in records]
@@ -166,6 +168,7 @@ def test_a_late_generator_is_named_and_then_refused(verdict_on, build, delay_ms:
     assert any(text in found for found in (*verdict.reasons, *verdict.warnings))
 
 
+@pytest.mark.acceptance("D9")
 def test_an_answer_that_differs_from_the_offline_prediction_makes_a_cell_invalid(verdict_on) -> None:
     def flip(cell, records, outcome):
         records[50] = replace(records[50], answered=(records[50].answered + 1) % 8)

@@ -88,6 +88,7 @@ def test_an_unreadable_array_is_refused(folder: Path, name: str, content: bytes 
         load_dataset(folder)
 
 
+@pytest.mark.acceptance("S4")
 def test_an_array_of_objects_is_not_unpickled(folder: Path) -> None:
     np.save(folder / "labels.npy", np.array([{"a": 1}] * COUNT, dtype=object), allow_pickle=True)
     with pytest.raises(DataCorrupt, match=r"labels\.npy"):

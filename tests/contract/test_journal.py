@@ -47,6 +47,7 @@ def test_records_come_back_in_the_order_written(tmp_path_factory: pytest.TempPat
 
 
 @given(records=notes, data=st.data())
+@pytest.mark.acceptance("D3")
 def test_a_file_cut_anywhere_loses_the_torn_record_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, records: list[Note], data: st.DataObject
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_file_cut_anywhere_loses_the_torn_record_and_nothing_else(
 
 
 @given(records=notes.filter(bool), data=st.data())
+@pytest.mark.acceptance("D7")
 def test_one_changed_byte_is_never_read_as_data(
     tmp_path_factory: pytest.TempPathFactory, records: list[Note], data: st.DataObject
 ) -> None:
@@ -78,6 +80,7 @@ def test_one_changed_byte_is_never_read_as_data(
     assert journal.records == tuple(records[:-1])
 
 
+@pytest.mark.acceptance("D2")
 def test_an_earlier_journal_is_not_written_over(path: Path) -> None:
     content = write(path, [Note(1, "first")])
     with pytest.raises(FileExistsError):
@@ -85,6 +88,7 @@ def test_an_earlier_journal_is_not_written_over(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.acceptance("D2")
 def test_a_record_is_in_the_file_as_soon_as_it_is_appended(path: Path) -> None:
     journal = JournalWriter(path)
     try:
@@ -118,6 +122,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.acceptance("D3")
 def test_killing_the_writer_loses_at_most_the_record_being_written(path: Path) -> None:
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(path), root], stdout=subprocess.PIPE)
@@ -152,6 +157,7 @@ with JournalWriter(Path(sys.argv[1])) as journal:
 """
 
 
+@pytest.mark.acceptance("D6")
 def test_a_full_disk_refuses_a_record_and_harms_no_other(path: Path) -> None:
     root = str(Path(__file__).parents[2])
     child = subprocess.run(

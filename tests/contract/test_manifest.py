@@ -101,6 +101,7 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused(
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "dangling"])
+@pytest.mark.acceptance("S3")
 def test_links_are_refused_even_to_equal_bytes(folder: Path, tmp_path: Path, what: str) -> None:
     if what == "file":
         target = tmp_path / "elsewhere"
@@ -115,6 +116,7 @@ def test_links_are_refused_even_to_equal_bytes(folder: Path, tmp_path: Path, wha
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+@pytest.mark.acceptance("S5")
 def test_one_flipped_bit_anywhere_is_noticed(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
     folder = tmp_path_factory.mktemp("artifact")
     artifact = write_artifact(folder)

@@ -54,6 +54,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.acceptance("D6")
 def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")

@@ -194,6 +194,7 @@ def test_a_runtime_that_cannot_answer_offline_is_not_measured(
     assert not any((run.cell_folder(cell) / SERVICE_LOG).exists() for cell in run.plan.cells)
 
 
+@pytest.mark.acceptance("D4")
 def test_resuming_measures_what_is_not_finished_and_nothing_else(
     copied_run: RunFolder, make_settings: Callable, commands: Callable
 ) -> None:

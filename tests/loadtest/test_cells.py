@@ -72,6 +72,7 @@ def test_a_load_that_was_cut_short_is_an_error() -> None:
     assert "stopped before its end" in str(imbalance(tally(complete=False), Counter(ok=3, failed=2, aborted=1)))
 
 
+@pytest.mark.acceptance("D1")
 def test_the_service_counts_what_we_count(fake_service: Callable, make_plan: Callable) -> None:
     with fake_service(service_ms=1, faults={"4": "http_503"}) as service:
         outcome = measure_cell(service.url, CELL, make_plan(), Surroundings(), service=service)
@@ -94,6 +95,7 @@ def test_a_service_with_another_artifact_is_not_measured(fake_service: Callable,
     assert not Path(plan.record_to).exists()
 
 
+@pytest.mark.acceptance("D10")
 def test_a_service_that_dies_under_load_makes_a_failed_cell_with_records(
     fake_service: Callable, make_plan: Callable
 ) -> None:

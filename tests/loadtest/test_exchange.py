@@ -41,6 +41,7 @@ def post(url: str, timeout_s: float = 5.0) -> Reply:
         ("drip", 0, "timeout"),
     ],
 )
+@pytest.mark.acceptance("F7")
 def test_every_kind_of_failure_has_its_name(fake_service: Callable, fault: str, status: int, failure: str) -> None:
     with fake_service(faults={"all": fault}) as service:
         reply = post(service.url, timeout_s=0.4 if failure == "timeout" else 5.0)

@@ -45,6 +45,7 @@ def kill_generator_of(plan: LoadPlan) -> Ticking:
     return kill
 
 
+@pytest.mark.acceptance("D1")
 def test_every_failure_is_counted_once_and_by_its_kind(
     fake_service: Callable, make_plan: Callable, truth_at: Callable
 ) -> None:
@@ -130,6 +131,7 @@ def test_requests_without_an_answer_at_the_end_are_recorded_as_aborted(
     assert [record.failure for record in records_of(plan)] == [ABORTED] * 3
 
 
+@pytest.mark.acceptance("D3")
 def test_a_generator_killed_in_the_middle_leaves_its_records_and_no_doubt(
     fake_service: Callable, make_plan: Callable
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_generator_killed_in_the_middle_leaves_its_records_and_no_doubt(
     assert 0 <= outcome.answered_by_service - outcome.ok <= 1
 
 
+@pytest.mark.acceptance("D6")
 def test_a_full_disk_ends_the_load_loudly(
     fake_service: Callable, make_plan: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

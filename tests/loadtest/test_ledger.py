@@ -22,6 +22,7 @@ def settle(ledger: Ledger, request: OpenRequest, failure: str | None = None) -> 
 
 
 @given(st.lists(st.sampled_from(["begin", "ok", "timeout", "http_503", "drop"]), max_size=60))
+@pytest.mark.acceptance("D1")
 def test_whatever_happens_every_request_is_counted_and_recorded_once(events: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.journal"

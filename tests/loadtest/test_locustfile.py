@@ -76,6 +76,7 @@ def test_without_images_it_names_the_command_that_makes_them(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.acceptance("D10")
 def test_workers_that_would_each_offer_the_whole_load_are_refused(noise_folder: Path) -> None:
     done = run_locust("--host", NOWHERE, "--dataset", str(noise_folder), "--master", "--master-bind-port", "0")
     assert done.returncode == 1

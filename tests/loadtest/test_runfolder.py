@@ -64,6 +64,7 @@ def test_an_outcome_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert not run.is_finished(CELL)
 
 
+@pytest.mark.acceptance("D4")
 def test_what_a_half_done_cell_left_is_kept_aside(tmp_path: Path) -> None:
     run = create_run(tmp_path, plan())
     for attempt in (1, 2):

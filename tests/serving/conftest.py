@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import resource
@@ -20,8 +21,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.arrays import FloatArray
+from contract.blood_cells import LABELS
+from serving.answers import Answer, LoadedModels, ModelName, decode_json
+from serving.classifier import Classifier, ServedModel
+from serving.devices import CPU
+from serving.door import Door
+from serving.endpoints import Endpoints
 from serving.launch import Launch, prepare_launch
 from serving.runtimes import RUNTIMES
+from serving.runtimes.null import NullRuntime
 from serving.settings import ServiceSettings
 
 HERE = Path(__file__).parent
@@ -176,3 +185,61 @@ def launch_process() -> Callable[[Launch, Path], subprocess.Popen[bytes]]:
 def port() -> int:
     """A port that nobody listens at."""
     return free_port()
+
+
+class ModelInHand:
+    """A model that does what the test says."""
+
+    def __init__(self, predict: Callable[[FloatArray], FloatArray]) -> None:
+        self.predict = predict
+
+
+def rising_logits(images: FloatArray) -> FloatArray:
+    return np.tile(np.arange(len(LABELS), dtype=np.float32), (len(images), 1))
+
+
+@pytest.fixture(scope="session")
+def open_endpoints() -> Callable[..., Endpoints]:
+    """``open_endpoints(predict, **settings)`` are the endpoints of a service in this process, open already."""
+
+    def opened(predict: Callable[[FloatArray], FloatArray] = rising_logits, **settings: object) -> Endpoints:
+        endpoints = Endpoints(ServiceSettings(runtime="null", **settings))
+        models = {
+            side: ServedModel(
+                name=ModelName("test", "null", side, "0" * 64),
+                model=ModelInHand(predict),
+                labels=LABELS,
+                temperature=1.0,
+            )
+            for side in TINY_RESOLUTIONS
+        }
+        endpoints.open(Classifier(NullRuntime(CPU, 1), models, {}))
+        return endpoints
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def serving_null(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service whose model answers at once, for tests that are about the client."""
+    settings = ServiceSettings(runtime="null", resolutions_px=TINY_RESOLUTIONS)
+    with serving(settings, tmp_path_factory.mktemp("null")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def one_answer(open_endpoints: Callable[..., Endpoints], cell_png: bytes) -> Answer:
+    """What a service says of a cell."""
+    return decode_json(asyncio.run(_asked(open_endpoints(), "POST", "/v1/classify", cell_png)), type=Answer)
+
+
+@pytest.fixture(scope="session")
+def loaded_models(open_endpoints: Callable[..., Endpoints]) -> LoadedModels:
+    """What a service says of its models."""
+    return decode_json(asyncio.run(_asked(open_endpoints(), "GET", "/v1/models")), type=LoadedModels)
+
+
+async def _asked(endpoints: Endpoints, method: str, path: str, content: bytes = b"") -> bytes:
+    transport = httpx.ASGITransport(app=Door(endpoints.routes()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        return (await client.request(method, path, content=content)).content

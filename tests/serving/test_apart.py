@@ -173,5 +173,5 @@ def test_a_runtime_that_is_not_installed_raises_in_the_parent(monkeypatch, onnx_
         "import importlib.util as u\nfound = u.find_spec\n"
         "u.find_spec = lambda name, package=None: None if name == 'onnxruntime' else found(name, package)\n"
     )
-    with pytest.raises(RuntimeUnavailable, match=r"hemabench\[onnx\]"):
+    with pytest.raises(RuntimeUnavailable, match=r"'\.\[onnx\]'"):
         verify_all(["onnx"], [28], onnx_artifacts)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.bodies import PATIENCE, image_in, read_body, read_head
+from serving.bodies import MAX_IMAGES, PATIENCE, images_in, read_body, read_head
 from serving.refusal import ClientGone, Refusal
 
 BOUNDARY = b"boundary-7"
@@ -95,7 +95,7 @@ def test_a_client_that_leaves_is_nobody_to_answer():
     "content_type", [b"", b"image/jpg", b"IMAGE/PNG", b"image/x-foo; q=1", b"application/octet-stream"]
 )
 def test_images_and_unnamed_bytes_may_come_in(content_type):
-    assert image_in(head(content_type), b"pixels") == b"pixels"
+    assert images_in(head(content_type), b"pixels") == [b"pixels"]
 
 
 @pytest.mark.acceptance("A2")
@@ -126,38 +126,44 @@ def test_two_framings_at_once_are_refused_and_the_connection_closed():
 @pytest.mark.acceptance("I3")
 @pytest.mark.parametrize("body", [form(), form(part(b"")), b""])
 def test_a_form_without_an_image_misses_it(body):
-    assert refusal_of(lambda: image_in(form_head(), body)) == (400, "missing_image")
+    assert refusal_of(lambda: images_in(form_head(), body)) == (400, "missing_image")
 
 
 @given(st.binary(min_size=1, max_size=300).filter(lambda content: BOUNDARY not in content))
 def test_the_field_image_comes_out_of_a_form_as_it_went_in(content):
-    assert image_in(form_head(), form(part(content))) == content
-    assert image_in(form_head(), form(part(content, filename=None))) == content
+    assert images_in(form_head(), form(part(content))) == [content]
+    assert images_in(form_head(), form(part(content, filename=None))) == [content]
 
 
 @pytest.mark.acceptance("A3")
-def test_a_form_has_one_image_and_nothing_else():
-    assert refusal_of(lambda: image_in(form_head(), form(part(), part()))) == (400, "several_images")
-    assert refusal_of(lambda: image_in(form_head(), form(part(), part(name=b"x")))) == (400, "bad_form")
-    assert refusal_of(lambda: image_in(form_head(), form(*[part()] * 11))) == (400, "bad_form")
+def test_a_form_has_images_and_nothing_else_and_not_too_many():
+    most = form(*[part()] * MAX_IMAGES)
+    assert images_in(form_head(), most) == [b"pixels"] * MAX_IMAGES
+    assert refusal_of(lambda: images_in(form_head(), form(*[part()] * (MAX_IMAGES + 1)))) == (400, "too_many_images")
+    assert refusal_of(lambda: images_in(form_head(), form(part(), part(name=b"x")))) == (400, "bad_form")
+
+
+@given(st.lists(st.binary(max_size=40).filter(lambda content: BOUNDARY not in content), min_size=2, max_size=9))
+def test_several_images_come_out_in_the_order_sent_empty_ones_included(contents):
+    assert images_in(form_head(), form(*map(part, contents))) == contents
 
 
 @pytest.mark.parametrize("body", [part(), b"junk", form(part())[:-6], b"--" + BOUNDARY])
 def test_a_form_that_is_cut_or_none_is_refused(body):
-    assert refusal_of(lambda: image_in(form_head(), body)) == (400, "bad_form")
+    assert refusal_of(lambda: images_in(form_head(), body)) == (400, "bad_form")
 
 
 def test_a_form_without_a_boundary_is_refused():
-    assert refusal_of(lambda: image_in(head(b"multipart/form-data"), form(part()))) == (400, "bad_form")
+    assert refusal_of(lambda: images_in(head(b"multipart/form-data"), form(part()))) == (400, "bad_form")
 
 
 @given(st.binary(max_size=300))
 def test_whatever_a_form_holds_it_is_an_image_or_a_refusal(junk):
     body = b"--%b\r\n" % BOUNDARY + junk
     try:
-        image = image_in(form_head(), body)
+        images = images_in(form_head(), body)
     except Refusal as refusal:
         status = refusal.status
     else:
-        status = 200 if image else 0
+        status = 200 if any(images) or len(images) > 1 else 0
     assert status in (200, 400)

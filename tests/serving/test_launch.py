@@ -87,6 +87,7 @@ def test_one_flipped_bit_and_the_service_does_not_start(onnx_artifacts, tmp_path
     assert "Traceback" not in ended.stderr + ended.stdout
 
 
+@pytest.mark.acceptance("F4")
 def test_logits_that_are_off_and_the_service_does_not_start(onnx_artifacts, tmp_path, port, launch_process):
     artifacts = copy_of(onnx_artifacts, tmp_path)
     shift_the_reference(artifacts)
@@ -106,6 +107,7 @@ def test_a_card_that_is_not_there_and_the_service_does_not_start(onnx_artifacts,
     assert "cuda:99 was asked for" in ended.stderr + ended.stdout
 
 
+@pytest.mark.acceptance("F4")
 def test_no_artifact_and_the_service_does_not_start(tmp_path, port):
     with pytest.raises(ArtifactUnavailable, match="hemabench export"):
         prepare_launch(ServiceSettings(artifacts=tmp_path), port=port, cache=tmp_path)
@@ -128,6 +130,7 @@ def test_a_host_must_be_an_address(tmp_path, port):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.acceptance("F3")
 def test_told_to_stop_a_service_leaves_no_process(signal_, serve, tmp_path):
     with serve(null_settings(), tmp_path) as service:
         worker = service.worker_pid

@@ -33,12 +33,14 @@ def require_error(response, status, code):
     assert response.json().keys() == {"error"}
 
 
+@pytest.mark.acceptance("A5")
+@pytest.mark.acceptance("P1")
 def test_an_answer_has_everything_that_the_contract_names(service, runtime_settings, cell_png):
     response = classify(service, cell_png, 64)
     assert response.status_code == 200
     answer = response.json()
     assert answer.keys() == {
-        *("label", "class_index", "probabilities", "model", "timing_ms", "request_id", "notice"),
+        *("label", "class_index", "probabilities", "model", "calibrated", "timing_ms", "request_id", "notice"),
     }
     assert answer["label"] == LABELS[answer["class_index"]]
     assert list(answer["probabilities"]) == list(LABELS)
@@ -66,6 +68,7 @@ def test_without_a_resolution_the_smallest_model_answers(service, cell_png):
     assert response.json()["model"]["resolution"] == 28
 
 
+@pytest.mark.acceptance("A7")
 def test_an_unknown_resolution_gets_a_404_that_names_those_there_are(service, cell_png):
     for resolution in (32, "../etc", "28 ", "", "-1"):
         response = classify(service, cell_png, resolution)
@@ -109,7 +112,7 @@ def test_a_body_of_another_kind_is_refused_unread(service, tmp_path):
     kinds = ("application/vnd.bentoml+pickle", "Application/Vnd.BentoML+Pickle;x=1", "application/json", "text/plain")
     for kind in kinds:
         require_error(classify(service, pickled, content_type=kind), 415, "unsupported_media_type")
-    for path in ("/submit", "/v1/classify/submit", "/schema.json", "/docs.json"):
+    for path in ("/submit", "/v1/classify/submit", "/schema.json"):
         response = httpx.post(f"{service.url}{path}", content=pickled, headers={"Content-Type": kinds[0]})
         require_error(response, 404, "not_found")
     assert not canary.exists()
@@ -172,6 +175,7 @@ def test_probes_and_metrics_answer(service, cell_png):
     assert service.metric("process_resident_memory_bytes") > 0
 
 
+@pytest.mark.acceptance("A8")
 def test_only_the_loopback_interface_is_bound_by_default(service):
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
     wanted = f":{int(service.url.rsplit(':', 1)[1]):04X}"

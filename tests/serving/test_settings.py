@@ -25,6 +25,7 @@ all_settings = st.builds(
     body_deadline_s=st.floats(0.001, 1e3),
     line_limit=st.integers(1, 10**6),
     line_deadline_s=st.floats(0.001, 1e3),
+    audit_log=st.sampled_from([None, Path("/srv/audit.jsonl")]),
 )
 
 
@@ -87,5 +88,5 @@ def test_a_missing_package_is_answered_with_the_command_that_helps(monkeypatch):
     monkeypatch.setitem(
         RUNTIMES, "other", RuntimeEntry("serving.runtimes.other:Other", None, "no_such_package", "other")
     )
-    with pytest.raises(RuntimeUnavailable, match=r"pip install -c constraints.txt 'hemabench\[other\]'"):
+    with pytest.raises(RuntimeUnavailable, match=r"pip install -c constraints.txt -e '\.\[other\]'"):
         create_runtime("other")

@@ -1,0 +1,165 @@
+"""The audit log: one line of JSON for each image that was asked about, only ever appended.
+
+It says which bytes got which answer from which model, and holds none of the bytes: the SHA-256
+joins a line with a file, the request id with the answer, the log and a load test's record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter_ns
+
+import msgspec
+
+from contract.errors import InvalidImage, InvalidSettings
+from contract.timing import NS_PER_MS
+from serving.answers import encode_json
+from serving.door import Handler, Request, Response
+from serving.metrics import ABORTED, OK, Measurements
+from serving.refusal import ClientGone, Refusal
+from serving.signatures import format_of
+
+logger = logging.getLogger("hemabench.serving")
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One image, or a request that was refused before its image was read: then ``input`` is None."""
+
+    time: str
+    request_id: str
+    image: int
+    input: str | None
+    format: str | None
+    size_bytes: int
+    model: str | None
+    digest: str | None
+    label: str | None
+    status: int
+    code: str
+    latency_ms: float
+
+
+class _Model(msgspec.Struct):
+    name: str
+    digest: str
+
+
+class _Problem(msgspec.Struct):
+    code: str
+
+
+class _Said(msgspec.Struct):
+    """What an answer, or one of several results, says of an image."""
+
+    label: str | None = None
+    model: _Model | None = None
+    error: _Problem | None = None
+    results: list[_Said] = []
+
+
+_read = msgspec.json.Decoder(_Said).decode
+
+
+class AuditLog:
+    """Appends to ``path``. A disk that refuses a line is counted, and logged the first time; serving goes on."""
+
+    def __init__(self, path: Path, measurements: Measurements) -> None:
+        self._path = path
+        self._measurements = measurements
+        self._file: int | None = None
+
+    def append(self, lines: list[AuditLine]) -> None:
+        """Write ``lines`` in one piece."""
+        try:
+            self._write(b"".join(encode_json(line) + b"\n" for line in lines))
+        except OSError as error:
+            if not self._measurements.audit_lines_lost:
+                logger.error("the audit log cannot be written (%s); lines are lost", error.strerror)
+            self._measurements.audit_lines_lost += len(lines)
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = _open(self._path)
+        if (written := os.write(self._file, data)) != len(data):
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)  # no torn line before the next
+            raise OSError(0, "the disk took a part of a line")
+
+
+def require_appendable(path: Path | None) -> None:
+    """Raise `InvalidSettings` unless the audit log that was asked for can be opened."""
+    if path is None:
+        return
+    try:
+        os.close(_open(path))
+    except OSError as error:
+        raise InvalidSettings(f"the audit log {path} cannot be opened: {error.strerror}") from error
+
+
+def audited(handler: Handler, log: AuditLog) -> Handler:
+    """``handler``, with a line in ``log`` for each image, however its request ends."""
+
+    async def handle(request: Request) -> Response:
+        began_ns = perf_counter_ns()
+        try:
+            response = await handler(request)
+        except (Refusal, InvalidImage) as refusal:
+            log.append(_ended(request, refusal.status, refusal.code, began_ns))
+            raise
+        except (ClientGone, asyncio.CancelledError):
+            log.append(_ended(request, 0, ABORTED, began_ns))
+            raise
+        except Exception:
+            log.append(_ended(request, 500, "internal", began_ns))
+            raise
+        log.append(list(_answered(request, response, began_ns)))
+        return response
+
+    return handle
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _ended(request: Request, status: int, code: str, began_ns: int) -> list[AuditLine]:
+    images = list(request.images) or [b""]
+    return [_line(request, number, image, status, code, began_ns) for number, image in enumerate(images)]
+
+
+def _answered(request: Request, response: Response, began_ns: int) -> Iterator[AuditLine]:
+    said = _read(response.told or response.body)
+    for number, (image, result) in enumerate(zip(request.images, said.results or [said], strict=True)):
+        code = OK if result.error is None else result.error.code
+        yield _line(request, number, image, response.status, code, began_ns, result.label, said.model)
+
+
+def _line(
+    request: Request,
+    number: int,
+    image: bytes,
+    status: int,
+    code: str,
+    began_ns: int,
+    label: str | None = None,
+    model: _Model | None = None,
+) -> AuditLine:
+    return AuditLine(
+        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        request_id=request.id,
+        image=number,
+        input=hashlib.sha256(image).hexdigest() if image else None,
+        format=format_of(image),
+        size_bytes=len(image),
+        model=model.name if model else None,
+        digest=model.digest if model else None,
+        label=label,
+        status=status,
+        code=code,
+        latency_ms=(perf_counter_ns() - began_ns) / NS_PER_MS,
+    )
