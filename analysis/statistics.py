@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.intervals import wilson
+
 FloatColumn = NDArray[np.float64]
 NumberColumn = NDArray[Any]
 
@@ -114,11 +116,7 @@ def proportion(successes: int, n: int, of: str = "images") -> Figure:
     """Wilson's interval for a share of independent trials; it holds near 0 and 1, where the plain one fails."""
     if n == 0:
         return Absent(f"no {of}")
-    z = 1.959963984540054
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(share, max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach)), n, of)
+    return Estimate(successes / n, *wilson(successes, n), n, of)
 
 
 def resample_median(runs: Sequence[NumberColumn], rng: np.random.Generator, draws: int = DRAWS) -> ResampledMedian:

@@ -18,4 +18,5 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     centre = share + _Z**2 / (2 * trials)
     spread = _Z * sqrt(share * (1 - share) / trials + (_Z / (2 * trials)) ** 2)
     scale = 1 + _Z**2 / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # The formula's own ends at 0 and 1 are exact; rounding must not move them past the share itself.
+    return min(share, max(0.0, (centre - spread) / scale)), max(share, min(1.0, (centre + spread) / scale))
