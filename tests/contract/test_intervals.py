@@ -26,9 +26,13 @@ def test_successes_and_failures_have_mirrored_intervals(trials, data):
     assert high == pytest.approx(1 - mirrored_low, abs=1e-12)
 
 
-def test_a_published_example_comes_out():
-    # 98 of 100: 0.930 to 0.994 (Newcombe, Statistics in Medicine 17 (1998) 857, method 3).
-    assert [round(end, 3) for end in wilson(98, 100)] == [0.930, 0.994]
+@pytest.mark.parametrize(
+    ("successes", "trials", "published"),
+    [(81, 263, [0.2553, 0.3662]), (15, 148, [0.0624, 0.1605]), (0, 20, [0.0, 0.1611]), (1, 29, [0.0061, 0.1718])],
+)
+def test_published_examples_come_out(successes, trials, published):
+    # Newcombe, Statistics in Medicine 17 (1998) 857, table I, the score method.
+    assert [round(end, 4) for end in wilson(successes, trials)] == published
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
