@@ -22,6 +22,7 @@ def classify_file(path: Path, settings: ServiceSettings, resolution_px: int | No
     Raises `InvalidImage` with the words that a service would use, and what `load_classifier` raises.
     """
     image_bytes = _read(path)
+    decode_image(image_bytes)  # what is wrong with the image is said before a framework is imported for it
     side = resolution_px or settings.resolutions_to_serve()[0]
     served = load_classifier(replace(settings, resolutions_px=(side,))).models[side]
     clock = PartClock()
