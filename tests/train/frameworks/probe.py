@@ -17,6 +17,7 @@ from train.initial_weights import initial_weights
 from train.settings import Optimizer, TrainSettings, learning_rate_at
 
 IMAGES, SIDE_PX, STEPS, STEPS_PER_EPOCH = 32, 28, 10, 20
+GRADIENT_SEEDS = (11, 12, 13)
 
 # Small, and with every kind of layer: a projecting shortcut, an identity, both strides, an odd side.
 SMALL = ModelSpec(
@@ -45,9 +46,9 @@ def spec_of(name: str) -> ModelSpec:
     return SMALL if name == "small" else spec_named(name)
 
 
-def batch() -> Batch:
+def batch(seed: int = 11) -> Batch:
     """Random images and labels, the same for every framework."""
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(seed)
     images = rng.uniform(-1, 1, (IMAGES, SIDE_PX, SIDE_PX, 3)).astype(np.float32)
     return Batch(images, smoothed_targets(rng.integers(0, 8, IMAGES).astype(np.uint8), 8, 0.05))
 
@@ -60,7 +61,8 @@ def main(framework: str, spec_name: str, output: str) -> None:
     trainer = load_framework(framework).Trainer(spec, initial_weights(spec, seed=5), settings)
     data = batch()
     found = {"logits": trainer.predict(data.images)}
-    found |= {f"gradient/{name}": array for name, array in trainer.gradients(data).items()}
+    for seed in GRADIENT_SEEDS:
+        found |= {f"gradient/{seed}/{name}": array for name, array in trainer.gradients(batch(seed)).items()}
     found |= {f"before/{name}": array for name, array in trainer.weights().items()}
     rates = [learning_rate_at(step, STEPS_PER_EPOCH, settings) for step in range(STEPS)]
     found["losses"] = np.array([trainer.step(data, rate) for rate in rates])
