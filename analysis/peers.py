@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from analysis.page import markdown_table
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_of_medians
 from analysis.statistics import ResampledMedian as Resampled
 from contract.blood_cells import NOTICE
@@ -233,11 +234,11 @@ def peers_page(summary: PeerSummary) -> str:
             f"{rounds} rounds of windows of {window_s:.1f} s in an order drawn anew each round; who is not measured is "
             "stopped. Figures are medians over rounds, with 95 % intervals from resampling whole rounds.",
             "",
-            *_markdown(_HEADINGS, [_row(row) for row in summary.figures]),
+            *markdown_table(_HEADINGS, [_row(row) for row in summary.figures]),
             "",
             "## Targets",
             "",
-            *_markdown(
+            *markdown_table(
                 ("HemaBench's ratio", "target", "measured", ""), [_verdict(target) for target in summary.targets]
             ),
             "",
@@ -253,8 +254,3 @@ def peers_page(summary: PeerSummary) -> str:
 
 def _cores(cores: tuple[int, ...]) -> str:
     return ", ".join(map(str, cores)) or "any"
-
-
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]

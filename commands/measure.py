@@ -150,26 +150,31 @@ def peers(
 def report(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder. Default: the newest under results/.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
     """Print a run's table and write its report.html, from its raw records."""
-    _conclude(folder or _newest(results), as_json, baseline)
+    _conclude(folder or _newest(results), as_json, baseline, page)
 
 
-def _conclude(folder: Path, as_json: bool, baseline: str | None = None) -> None:
+def _conclude(folder: Path, as_json: bool, baseline: str | None = None, page: Path | None = None) -> None:
     """Report a run in the terminal and as HTML.
 
     Exit code 1 where a cell is missing, or invalid for another reason than a disturbed machine.
     """
+    from analysis.page import summary_page
     from analysis.report import save_report
     from analysis.runs import load_run
     from analysis.summary import summarise
     from analysis.tables import summary_as_json, summary_tables
     from contract.records import REPORT_FILE
+    from contract.storage import write_atomically
 
     summary = summarise(load_run(folder), baseline=baseline)
     path = save_report(summary, folder / REPORT_FILE)
+    if page is not None:
+        write_atomically(page, summary_page(summary).encode())
     if as_json:
         typer.echo(summary_as_json(summary))
     else:
