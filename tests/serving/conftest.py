@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +82,9 @@ def wait_until_ready(service: RunningService) -> None:
     while time.monotonic() < deadline_s:
         if service.supervisor.poll() is not None:
             break
-        try:
+        with suppress(httpx.TransportError):  # not listening yet
             if httpx.get(f"{service.url}/readyz", timeout=5).status_code == 200:
                 return
-        except httpx.TransportError:
-            pass  # not listening yet
         time.sleep(0.05)
     raise AssertionError(f"the service did not get ready:\n{service.log.read_text()[-3000:]}")
 

@@ -98,9 +98,12 @@ def references(value):
 
 
 def test_every_reference_leads_somewhere(document):
-    for reference in references(document):
+    found = set(references(document))
+    assert found
+    for reference in found:
         place = document
         for step in reference.removeprefix("#/").split("/"):
+            assert step in place, reference
             place = place[step]
 
 
