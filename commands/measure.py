@@ -93,7 +93,8 @@ def run(
     from train.export import ExportSettings, export_all
     from train.stages import TrainingPlan, ensure_checkpoints
 
-    sides, formats = profile_named(profile).resolutions_px, formats_of(runtimes)
+    chosen, formats = profile_named(profile), formats_of(runtimes)
+    sides = chosen.resolutions_px
     wanted = ExportSettings(
         resolutions_px=sides, formats=tuple(formats.values()), checkpoints=checkpoints, artifacts=artifacts
     )
@@ -104,7 +105,7 @@ def run(
         export_all(wanted, progress)
         verify_all(runtimes, sides, artifacts, device=device, progress=progress)
         settings = CampaignSettings(
-            profile=profile_named(profile),
+            profile=chosen,
             formats=formats,
             datasets=folders,
             artifacts=artifacts,
