@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from commands import answer, measure, prepare
+from commands import answer, compute, doctor, evidence, measure, mistakes, prepare, referees
 from commands.console import fail
 from contract.blood_cells import NOTICE
 from contract.errors import HemaBenchError, InvalidSettings
 
 COMMANDS = (
     prepare.info,
+    doctor.doctor,
     prepare.data,
+    prepare.audit,
     prepare.train,
+    prepare.calibrate,
     prepare.export,
     prepare.verify,
     answer.serve,
@@ -20,7 +23,13 @@ COMMANDS = (
     measure.load,
     measure.run,
     measure.peers,
+    referees.referee,
+    referees.payloads,
+    compute.compute,
+    mistakes.mistakes,
     measure.report,
+    evidence.compare,
+    evidence.capsule,
 )
 
 # Which extra brings a module that a command needs.

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from analysis.figures import Figures
+from analysis.sentences import curve_words
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.summary import Contender, Lead, RunSummary
 from analysis.wording import interval_of, listed, part_name, runtime_name, scenario_name, value_of
@@ -25,6 +26,9 @@ def speed_sentence(summary: RunSummary) -> str:
     """Who has the shortest median response time where; those within the noise are named together."""
     scenario = summary.scenarios[0] if summary.scenarios else ""
     leads = [lead for lead in summary.leads if lead.scenario == scenario]
+    if curves := [contender.curve for contender in summary.contenders if contender.curve]:
+        where = (f"{runtime_name(curve.runtime)} at {curve.resolution_px} px: {curve_words(curve)}" for curve in curves)
+        return f"{'. '.join(where)}."
     if not leads:
         return "No cell of this run is valid, so it says nothing about speed."
     contenders = [contender for contender in summary.of_scenario(scenario) if contender.figures]
@@ -45,6 +49,8 @@ def parts_sentence(summary: RunSummary) -> str:
         figures = [c.figures for c in contenders if c.figures and c.resolution_px == resolution_px]
         if clause := _share_clause(resolution_px, figures):
             clauses.append(clause)
+    if not clauses and any(contender.curve for contender in summary.contenders):
+        return "Where the time goes is told by a load at one rate: hemabench load --arrival-rate."
     if not clauses:
         return "Where the time goes is not known: no valid cell carries the service's own timing."
     return f"The model itself takes {' and '.join(clauses)}; the intervals of all runtimes are included."

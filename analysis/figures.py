@@ -11,10 +11,22 @@ import numpy as np
 
 from analysis.answers import Agreement, accuracy, agreement_with
 from analysis.runs import NOT_RECORDED, IntColumn, Requests, Run, pooled
-from analysis.statistics import Absent, Estimate, Figure, NumberColumn, across_runs, median, percentile, rate_per_s
-from contract.records import RunPlan
+from analysis.statistics import (
+    Absent,
+    Estimate,
+    Figure,
+    NumberColumn,
+    across_runs,
+    median,
+    percentile,
+    percentile_across_runs,
+    rate_per_s,
+)
+from contract.records import NULL_RUNTIME, RunPlan
 from contract.timing import PARTS, TOTAL
 
+# Denser towards the end, where the waiting is.
+QUANTILES = (*(share / 100 for share in range(100)), 0.993, 0.995, 0.997, 0.999, 1.0)
 Key = tuple[str, int, str]  # runtime, resolution, scenario
 
 
@@ -23,8 +35,9 @@ class Figures:
     """What valid repetitions of one contender say. Times are in nanoseconds.
 
     One repetition: medians and percentiles of its requests. Several: the median over
-    repetitions of each repetition's figure. ``network_p50_ns`` is round trip minus service
-    time, in each request; ``parts_gap_p50_ns`` is service time minus the sum of its parts.
+    repetitions of each repetition's figure; p90 and p99 of all their requests together.
+    ``network_p50_ns`` is round trip minus service time, in each request;
+    ``parts_gap_p50_ns`` is service time minus the sum of its parts.
     """
 
     response_p50_ns: Figure
@@ -39,6 +52,7 @@ class Figures:
     throughput_per_s: Figure
     accuracy: Figure
     agreement: Agreement | None
+    response_quantiles_ns: tuple[float, ...] = ()  # at `QUANTILES`, of all repetitions' requests together
 
     @property
     def infer_p50_ns(self) -> Figure:
@@ -52,23 +66,34 @@ def figures_of(run: Run, key: Key, repetitions: Sequence[Requests]) -> Figures:
     def figure(name: str, statistic: Callable[[Requests], Figure]) -> Figure:
         return _over_runs([statistic(requests) for requests in repetitions], stream(run.plan, name, *key))
 
+    def tail(name: str, share: float) -> Figure:
+        times_ns = [requests.response_time_ns for requests in repetitions]
+        if len(times_ns) == 1:
+            return percentile(times_ns[0], share)
+        return percentile_across_runs(times_ns, share, stream(run.plan, name, *key))
+
     together = pooled(repetitions)
     predictions = run.offline.get(key[:2])
     return Figures(
         response_p50_ns=figure("response_p50", lambda requests: median(requests.response_time_ns)),
-        response_p90_ns=figure("response_p90", lambda requests: percentile(requests.response_time_ns, 0.9)),
-        response_p99_ns=figure("response_p99", lambda requests: percentile(requests.response_time_ns, 0.99)),
+        response_p90_ns=tail("response_p90", 0.9),
+        response_p99_ns=tail("response_p99", 0.99),
         round_trip_p50_ns=figure("round_trip_p50", lambda requests: median(requests.round_trip_time_ns)),
         service_p50_ns=figure(TOTAL, partial(_part, name=TOTAL)),
         network_p50_ns=figure("network", lambda requests: median(_network_ns(requests))),
         parts_p50_ns={part: figure(part, partial(_part, name=part)) for part in PARTS},
         parts_gap_p50_ns=figure("gap", lambda requests: median(_parts_gap_ns(requests))),
-        serving_tax=figure("serving_tax", lambda requests: median(_serving_tax(requests))),
+        serving_tax=(
+            Absent("the null service infers nothing")
+            if key[0] == NULL_RUNTIME
+            else figure("serving_tax", lambda requests: median(_serving_tax(requests)))
+        ),
         throughput_per_s=figure(
             "rate", lambda requests: rate_per_s(requests.finished_ns, stream(run.plan, "slices", *key))
         ),
-        accuracy=accuracy(together) if run.plan.data_is_real else Absent("rendered images: accuracy is not measured"),
+        accuracy=_accuracy(run.plan, key, together),
         agreement=agreement_with(predictions, together) if predictions else None,
+        response_quantiles_ns=tuple(np.quantile(together.response_time_ns, QUANTILES).tolist()),
     )
 
 
@@ -91,6 +116,12 @@ def _over_runs(figures: Sequence[Figure], rng: np.random.Generator) -> Figure:
     if len(figures) == 1:
         return figures[0]
     return across_runs([figure.value for figure in figures if isinstance(figure, Estimate)], rng)
+
+
+def _accuracy(plan: RunPlan, key: Key, requests: Requests) -> Figure:
+    if key[0] == NULL_RUNTIME:
+        return Absent("the null service looks at no image")
+    return accuracy(requests) if plan.data_is_real else Absent("rendered images: accuracy is not measured")
 
 
 def _part(requests: Requests, name: str) -> Figure:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.answer import answer
+from analysis.curve import Curve
+from analysis.sentences import crossover_words, curve_words
 from analysis.statistics import Figure
 from analysis.summary import Contender, RunSummary
+from analysis.tax import ServingTax, crossovers, serving_taxes
 from analysis.wording import interval_of, runtime_name, scenario_name, value_of
 from contract.blood_cells import NOTICE
 
@@ -26,8 +29,11 @@ def summary_page(summary: RunSummary) -> str:
     lines += [f"> {sentence}\n>" for sentence in answer(summary)]
     lines += ["", f"Data: {plan.data_description}. Times in ms, each with its 95 % interval; n is answered requests."]
     for scenario in summary.scenarios:
-        rows = [_row(contender) for contender in summary.of_scenario(scenario)]
-        lines += ["", f"## {scenario_name(scenario)}", "", *markdown_table(HEADINGS, rows)]
+        contenders = summary.of_scenario(scenario)
+        curves = [contender.curve for contender in contenders if contender.curve]
+        table = markdown_table(HEADINGS, [_row(contender) for contender in contenders])
+        lines += ["", f"## {scenario_name(scenario)}", "", *(_curves(curves) or table)]
+    lines += _tax(serving_taxes(summary))
     lines += ["", "## Parity", "", *_parity(summary), "", "## What to know of the cells", "", *_findings(summary)]
     lines += ["", "## Machine", ""]
     lines += [
@@ -38,6 +44,38 @@ def summary_page(summary: RunSummary) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _curves(curves: Sequence[Curve]) -> list[str]:
+    lines: list[str] = []
+    for curve in curves:
+        rows = [
+            [
+                *(f"{point.rate_per_s:,.4g}", f"{point.answers_per_s:,.4g}", f"{point.answered:,}"),
+                _with_interval(point.response_p50_ns, "bare_ms"),
+                _with_interval(point.response_p99_ns, "bare_ms"),
+                "yes" if point.passed else "no",
+            ]
+            for point in curve.points
+        ]
+        lines += [f"{runtime_name(curve.runtime)} at {curve.resolution_px} px: {curve_words(curve)}.", ""]
+        lines += [*markdown_table(("rate /s", "answers /s", "n", "response p50", "p99", "carried"), rows), ""]
+    return lines
+
+
+def _tax(taxes: Sequence[ServingTax]) -> list[str]:
+    if not taxes:
+        return []
+    rows = [
+        [
+            *(str(tax.resolution_px), runtime_name(tax.runtime)),
+            *(_with_interval(figure, "bare_ms") for figure in (tax.round_trip_ns, tax.infer_ns, tax.floor_ns)),
+            _with_interval(tax.tax, "times"),
+        ]
+        for tax in taxes
+    ]
+    table = markdown_table(("px", "runtime", "round trip p50", "inference p50", "null service", "tax"), rows)
+    return ["", "## Serving tax", "", *table, "", crossover_words(crossovers(taxes))]
 
 
 def _row(contender: Contender) -> list[str]:

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.page import markdown_table
-from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_of_medians
-from analysis.statistics import ResampledMedian as Resampled
+from analysis.statistics import Absent, Estimate, Figure, across_runs, ratio_over_rounds
 from contract.blood_cells import NOTICE
 from contract.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
 
@@ -162,13 +161,7 @@ def _ratio(comparison: PeerComparison, measure: Measure, peer: str, at: int, rng
     ours, theirs = (np.array([measure(each) for each in _windows(comparison, name, at)]) for name in (OURS, peer))
     if len(ours) == 0 or len(ours) != len(theirs):
         return Absent(f"{NAMES[peer]} was not measured")
-    rounds = rng.integers(len(ours), size=(DRAWS, len(ours)))
-    return ratio_of_medians(_resampled(ours, rounds), _resampled(theirs, rounds))
-
-
-def _resampled(per_round: FloatColumn, rounds: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Resampled:
-    draws = np.median(per_round[rounds], axis=1)
-    return Resampled(float(np.median(per_round)), draws, len(per_round), "rounds")
+    return ratio_over_rounds(ours, theirs, rng, DRAWS)
 
 
 _HEADINGS = ("connections", "service", "p50 ms", "p99 ms", "requests/s", "CPU µs per request", "requests")

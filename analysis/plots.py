@@ -113,7 +113,7 @@ def time_chart(summary: RunSummary, scenario: str, quantity: Quantity) -> Spec |
         shape=alt.Shape("runtime:N", title=None, scale=alt.Scale(domain=names), legend=legend),
         tooltip=_TIME_TOOLTIP,
     )
-    return _spec(alt.layer(lines, intervals, points).add_params(chosen).properties(height=280))
+    return styled(alt.layer(lines, intervals, points).add_params(chosen).properties(height=280))
 
 
 def parts_chart(summary: RunSummary, scenario: str, resolution_px: int) -> Spec | None:
@@ -140,7 +140,7 @@ def parts_chart(summary: RunSummary, scenario: str, resolution_px: int) -> Spec 
         )
         .properties(height=BAR_HEIGHT_PX * len(runtimes))
     )
-    return _spec(bars)
+    return styled(bars)
 
 
 def static_svg(spec: Spec, width_px: int) -> str:
@@ -227,7 +227,7 @@ def _column(rows: Sequence[Spec]) -> set[str]:
     return {row["runtime"] for row in rows}
 
 
-def _spec(chart: Any) -> Spec:
+def styled(chart: Any) -> Spec:
     """The specification alone: no schema address, and our own look."""
     spec: Spec = chart.to_dict()
     spec.pop("$schema", None)

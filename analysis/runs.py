@@ -54,6 +54,7 @@ class Requests:
     scheduled_ns: IntColumn
     sent_ns: IntColumn
     finished_ns: IntColumn
+    step: IntColumn
     parts_ns: dict[str, IntColumn]
     failures: dict[str, int]
 
@@ -88,7 +89,18 @@ class Requests:
         return self.only(self.measured & self.ok)
 
 
-_COLUMNS = ("measured", "ok", "aborted", "image", "expected", "answered", "scheduled_ns", "sent_ns", "finished_ns")
+_COLUMNS = (
+    "measured",
+    "ok",
+    "aborted",
+    "image",
+    "expected",
+    "answered",
+    "scheduled_ns",
+    "sent_ns",
+    "finished_ns",
+    "step",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +180,7 @@ def requests_of(records: Sequence[RequestRecord]) -> Requests:
         scheduled_ns=column([record.scheduled_ns for record in records]),
         sent_ns=column([record.sent_ns for record in records]),
         finished_ns=column([record.finished_ns for record in records]),
+        step=column([record.step for record in records]),
         parts_ns={
             part: column([record.parts_ns.get(part, NOT_RECORDED) for record in records]) for part in (*PARTS, TOTAL)
         },

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from analysis.curve import Curve, curve_of
+from analysis.differences import MINIMUM_EFFECT, Difference, differences_from
 from analysis.figures import Figures, Key, figures_of, recorded, stream
+from analysis.judging.findings import Limits
+from analysis.judging.stationarity import Windows, windows_of
 from analysis.runs import RecordedCell, Requests, Run
 from analysis.statistics import Absent, Estimate, Figure, ResampledMedian, ratio_of_medians, resample_median
-from analysis.verdicts import Limits, Status, Verdict, judge
+from analysis.verdicts import Status, Verdict, judge
 from analysis.wording import RUNTIME_NAMES, SCENARIO_NAMES
 from contract.errors import InvalidSettings
-from contract.records import Cell, RunPlan, Scenario
+from contract.records import NULL_RUNTIME, STEPPED_KINDS, Cell, RunPlan, Scenario
 
 USUAL_BASELINE = "pytorch"
-MINIMUM_EFFECT = 1.03  # smaller differences are not called differences, however narrow their intervals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +33,16 @@ class CellSummary:
     start_up_s: float | None
     load_average: float | None
     generator_cpu_share: float | None
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A runtime at a resolution under a scenario, over all its repetitions; ``figures`` come from the valid ones."""
+    """A runtime at a resolution under a scenario, over all its repetitions; ``figures`` come from the valid ones.
+
+    A ladder and a search have a ``curve`` instead. ``difference`` says what the response
+    ratio to the baseline shows; None for the baseline, and where there is nothing to compare.
+    """
 
     runtime: str
     resolution_px: int
@@ -43,6 +51,8 @@ class Contender:
     figures: Figures | None
     response_ratio: Figure
     infer_ratio: Figure
+    difference: Difference | None = None
+    curve: Curve | None = None
 
     @property
     def status(self) -> Status:
@@ -128,13 +138,18 @@ def summarise(run: Run, *, baseline: str | None = None, limits: Limits | None = 
     baseline = _baseline(run.plan, baseline)
     judged = [(recording, judge(run, recording, limits)) for recording in run.cells]
     answers = _valid_answers(judged)
+    differences = differences_from(baseline, answers)
     medians = {key: _resampled(run.plan, key, requests) for key, requests in answers.items()}
     return RunSummary(
         plan=run.plan,
         baseline=baseline,
         limits=limits,
         contenders=tuple(
-            _contender(run, key, cells, answers.get(key, []), medians, baseline)
+            replace(
+                _contender(run, key, cells, answers.get(key, []), medians, baseline),
+                difference=differences.get(key),
+                curve=_curve(cells, limits),
+            )
             for key, cells in sorted(_by_contender(judged).items(), key=_reading_order)
         ),
         leads=_leads(run.plan, medians, baseline),
@@ -157,7 +172,8 @@ def _baseline(plan: RunPlan, wanted: str | None) -> str:
     if wanted is not None and wanted not in runtimes:
         raise InvalidSettings(f"no runtime {wanted!r} in run {plan.run}; choose one of: {', '.join(runtimes)}")
     if wanted is None and USUAL_BASELINE not in runtimes:
-        return runtimes[0] if runtimes else USUAL_BASELINE
+        models = [runtime for runtime in runtimes if runtime != NULL_RUNTIME]
+        return (models or runtimes or [USUAL_BASELINE])[0]
     return wanted or USUAL_BASELINE
 
 
@@ -198,8 +214,17 @@ def _valid_answers(judged: Sequence[Judged]) -> dict[Key, list[Requests]]:
     return {
         key: valid
         for key, cells in _by_contender(judged).items()
-        if (valid := [recording.requests.answers() for recording, verdict in cells if verdict.status == "valid"])
+        if key[2] not in STEPPED_KINDS
+        and (valid := [recording.requests.answers() for recording, verdict in cells if verdict.status == "valid"])
     }
+
+
+def _curve(cells: Sequence[Judged], limits: Limits) -> Curve | None:
+    """Of the first valid cell."""
+    valid = [recording for recording, verdict in cells if verdict.status == "valid" and recording.outcome]
+    if not valid or valid[0].outcome is None:
+        return None
+    return curve_of(valid[0].outcome, valid[0].requests, limits.send_delay_p99_ms)
 
 
 def _resampled(plan: RunPlan, key: Key, runs: Sequence[Requests]) -> _Medians:
@@ -254,11 +279,13 @@ def _cell_summary(recording: RecordedCell, verdict: Verdict) -> CellSummary:
         start_up_s=outcome.start_up_s if outcome else None,
         load_average=outcome.load_average if outcome else None,
         generator_cpu_share=outcome.generator_cpu_share if outcome else None,
+        windows=windows_of(recording.requests),
     )
 
 
 def _leads(plan: RunPlan, medians: dict[Key, _Medians], baseline: str) -> tuple[Lead, ...]:
-    places = sorted(medians, key=lambda key: (key[2], key[1]))
+    runtimes = [key for key in medians if key[0] != NULL_RUNTIME]  # the floor competes with nobody
+    places = sorted(runtimes, key=lambda key: (key[2], key[1]))
     return tuple(
         _lead(scenario, resolution_px, {key[0]: medians[key].response for key in keys}, baseline)
         for (scenario, resolution_px), keys in groupby(places, key=lambda key: (key[2], key[1]))

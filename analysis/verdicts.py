@@ -14,53 +14,18 @@ from typing import Literal
 import numpy as np
 
 from analysis.answers import agreement_with, without_class
-from analysis.runs import NOT_RECORDED, RecordedCell, Requests, Run
-from analysis.statistics import Absent, Estimate, fewest_requests, median, name_of
-from contract.errors import InvalidSettings
-from contract.records import ArtifactFacts, CellOutcome, OfflinePredictions, Scenario
+from analysis.curve import curve_of
+from analysis.judging.findings import NS_PER_MS, Evidence, Finding, Limits
+from analysis.judging.machine import busy_machine, clock, compilations, other_guests, other_programs
+from analysis.judging.stationarity import drift
+from analysis.runs import NOT_RECORDED, RecordedCell, Run
+from analysis.statistics import fewest_requests, name_of
+from contract.records import CellOutcome, Scenario
 from contract.timing import PARTS, TOTAL
 
 Status = Literal["valid", "invalid", "missing"]
 
-NS_PER_MS = 1_000_000
 PRINTED_PERCENTILES = (0.9, 0.99)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Where trust ends. Every limit in force is printed in the report."""
-
-    # Locust's own warning level: above it, its loop is what is measured.
-    generator_cpu_share: float = 0.9
-    # On a quiet core the 99th percentile is 1 ms; on a shared two-core machine 4 to 6 were measured.
-    send_delay_p99_ms: float = 20.0
-    # Of the median response time; above it the number says more of the generator than of the service.
-    send_delay_share: float = 0.1
-    # How far the median may move between the halves of a cell before it is named, and before it is refused.
-    drift_to_name: float = 1.1
-    drift_to_refuse: float = 1.25
-    # The parts add up to the service's total within the larger of the two.
-    parts_gap_share: float = 0.01
-    parts_gap_us: float = 20.0
-
-    def __post_init__(self) -> None:
-        if not 1 < self.drift_to_name <= self.drift_to_refuse:
-            raise InvalidSettings(
-                f"drift_to_name ({self.drift_to_name}) must be above 1 and at most drift_to_refuse "
-                f"({self.drift_to_refuse})"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a check noticed; ``fatal`` makes the cell invalid."""
-
-    fatal: bool
-    what: str
-    todo: str
-
-    def __str__(self) -> str:
-        return f"{self.what}. Next: {self.todo}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +42,6 @@ class Verdict:
     disturbed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All that the checks of one finished cell look at."""
-
-    requests: Requests
-    outcome: CellOutcome
-    artifact: ArtifactFacts | None
-    predictions: OfflinePredictions | None
-    data_source: str
-    cores: int
-    torn: bool
-    limits: Limits
-
-
 def judge(run: Run, recorded: RecordedCell, limits: Limits | None = None) -> Verdict:
     """Whether ``recorded`` has numbers, and what to know beside them."""
     kept = f"records of {len(recorded.requests):,} requests kept"
@@ -103,7 +54,7 @@ def judge(run: Run, recorded: RecordedCell, limits: Limits | None = None) -> Ver
     if recorded.outcome.error is not None:
         return Verdict(status="invalid", reasons=(f"{recorded.outcome.error} ({kept})",))
     evidence = _evidence_of(run, recorded, recorded.outcome, limits or Limits())
-    found = [(check, finding) for check in CHECKS for finding in check(evidence)]
+    found = [(check, finding) for check in _checks_of(evidence.outcome.scenario) for finding in check(evidence)]
     fatal = [check for check, finding in found if finding.fatal]
     return Verdict(
         status="invalid" if fatal else "valid",
@@ -192,7 +143,7 @@ def _generator(evidence: Evidence) -> Iterator[Finding]:
 
 def _send_delay(evidence: Evidence) -> Iterator[Finding]:
     requests, limits = evidence.requests.answers(), evidence.limits
-    if _kind(evidence.outcome.scenario) != "open_loop" or len(requests) == 0:
+    if _kind(evidence.outcome.scenario) == "closed_loop" or len(requests) == 0:
         return
     todo = "lower the rate, or keep other work off the generator's core"
     late_ms = float(np.quantile(requests.send_delay_ns, 0.99)) / NS_PER_MS
@@ -213,25 +164,18 @@ def _send_delay(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _drift(evidence: Evidence) -> Iterator[Finding]:
-    times_ns = evidence.requests.answers().response_time_ns
-    half = len(times_ns) // 2
-    first, second = median(times_ns[:half]), median(times_ns[half:])
-    if isinstance(first, Absent) or isinstance(second, Absent):
-        return
-    moved = _moved_for_certain(first, second)
-    if moved > evidence.limits.drift_to_name:
+def _late_steps(evidence: Evidence) -> Iterator[Finding]:
+    """A rate that was missed while the generator was late says nothing about the service."""
+    curve = curve_of(evidence.outcome, evidence.requests, evidence.limits.send_delay_p99_ms)
+    late = [point for point in curve.points if point.late and not point.passed] if curve else []
+    if late:
+        rates = ", ".join(f"{point.rate_per_s:.4g}/s" for point in late)
         yield Finding(
-            moved > evidence.limits.drift_to_refuse,
-            f"not stationary: the median response time was {_in_ms(first)} in the first half and {_in_ms(second)} "
-            "in the second",
-            "warm up longer, lower the rate, or keep the machine quiet",
+            True,
+            f"the load generator was late at {rates}: p99 of its send delay was above "
+            f"{evidence.limits.send_delay_p99_ms:.3g} ms, so it is not known who could not keep up",
+            "keep other work off the generator's core, or share the load among --workers",
         )
-
-
-def _moved_for_certain(first: Estimate, second: Estimate) -> float:
-    """The factor by which two medians differ even at the nearest ends of their intervals; 1 where they overlap."""
-    return max(1.0, second.low / max(first.high, 1.0), first.low / max(second.high, 1.0))
 
 
 def _answers(evidence: Evidence) -> Iterator[Finding]:
@@ -315,23 +259,8 @@ def _parts(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _busy_machine(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.outcome.load_average > evidence.cores:
-        yield Finding(
-            False,
-            # Without the figure itself, so that cells with the same trouble share one line in the terminal.
-            f"the machine was busy when the cell began: its load average was above its {evidence.cores} cores",
-            "stop other work and repeat the cell",
-        )
-
-
 def _kind(scenario: Scenario | None) -> str | None:
     return None if scenario is None else scenario.kind
-
-
-def _in_ms(estimate: Estimate) -> str:
-    value, low, high = (f"{ns / NS_PER_MS:.3g}" for ns in (estimate.value, estimate.low, estimate.high))
-    return f"{value} ms ({low} to {high}, n = {estimate.n})"
 
 
 Check = Callable[[Evidence], Iterator[Finding]]
@@ -341,12 +270,32 @@ CHECKS: tuple[Check, ...] = (
     _dropped,
     _generator,
     _send_delay,
-    _drift,
+    _late_steps,
+    drift,
+    compilations,
     _answers,
     _counts,
     _parts,
-    _busy_machine,
+    busy_machine,
+    other_programs,
+    other_guests,
+    clock,
 )
 
+# A ladder and a search mean to overload the service: their steps are judged one by one, in `analysis.curve`.
+NOT_OF_STEPS = frozenset({_too_few, _failures, _dropped, _send_delay, drift})
+# Offline the wait grows by design, and a spike is not stationary.
+NOT_OF_KIND = {"offline": frozenset({_send_delay, drift}), "spike": frozenset({drift})}
+
+
+def _checks_of(scenario: Scenario | None) -> list[Check]:
+    if scenario is None:
+        return list(CHECKS)
+    left_out = NOT_OF_STEPS if scenario.has_steps else NOT_OF_KIND.get(scenario.kind, frozenset())
+    return [check for check in CHECKS if check not in left_out]
+
+
 # What a busy machine does to a cell, whatever the service is like.
-DISTURBANCES = frozenset({_too_few, _dropped, _generator, _send_delay, _drift})
+DISTURBANCES = frozenset(
+    {_too_few, _dropped, _generator, _send_delay, _late_steps, drift, other_programs, other_guests, clock}
+)

@@ -17,7 +17,15 @@ RUNTIME_NAMES = {
     "onnx": "ONNX Runtime",
     "null": "null service",
 }
-SCENARIO_NAMES = {"closed_loop": "Closed loop", "open_loop": "Open loop"}
+SCENARIO_NAMES = {
+    "closed_loop": "Closed loop",
+    "open_loop": "Open loop",
+    "soak": "Soak",
+    "spike": "Spike",
+    "offline": "Offline",
+    "ladder": "Ladder of rates",
+    "find_rate": "Highest rate within the limit",
+}
 PART_NAMES = {"infer": "inference", "network": "network and framework"}
 
 

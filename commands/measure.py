@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from commands.compute import conclude_compute
 from commands.console import progress_bar, show, tell, typed_command
+from commands.mistakes import conclude_mistakes
 from commands.options import (
     ARTIFACTS,
+    AUTO,
     CACHE,
     CHECKPOINTS,
     NATIVE_RUNTIMES,
@@ -20,7 +25,6 @@ from commands.options import (
     Checkpoints,
     Data,
     DataRoot,
-    DataSource,
     Device,
     Json,
     Results,
@@ -31,17 +35,56 @@ from commands.options import (
 from commands.prepare import image_settings
 
 
+class LoadKind(StrEnum):
+    """The scenarios that `contract.records.Scenario` describes."""
+
+    CLOSED_LOOP = "closed_loop"
+    OPEN_LOOP = "open_loop"
+    SOAK = "soak"
+    SPIKE = "spike"
+    OFFLINE = "offline"
+    LADDER = "ladder"
+    FIND_RATE = "find_rate"
+
+
+class Arrivals(StrEnum):
+    """How the gaps between scheduled requests are spread."""
+
+    POISSON = "poisson"
+    CONSTANT = "constant"
+
+
 def load(
     url: Annotated[str, typer.Option("--url", help="A service that is running.")] = "http://127.0.0.1:3000",
     resolution: Annotated[int, typer.Option("--resolution", "-r")] = 28,
-    users: Annotated[int, typer.Option("--users", min=1, help="Closed loop: how many wait for answers at once.")] = 1,
-    arrival_rate: Annotated[
-        float | None, typer.Option("--arrival-rate", help="Open loop: requests per second.", show_default=False)
+    scenario: Annotated[
+        LoadKind | None,
+        typer.Option(
+            "--scenario", help="Default: open_loop where a rate is given, else closed_loop.", show_default=False
+        ),
     ] = None,
+    users: Annotated[
+        int, typer.Option("--users", min=1, help="Closed loop, offline: how many requests are under way at once.")
+    ] = 1,
+    arrival_rate: Annotated[
+        float | None,
+        typer.Option("--arrival-rate", help="Requests per second; the first of a ladder.", show_default=False),
+    ] = None,
+    arrivals: Annotated[Arrivals, typer.Option("--arrivals", help="By chance, or evenly spaced.")] = Arrivals.POISSON,
+    peak_rate: Annotated[
+        float | None, typer.Option("--peak-rate", help="Spike: requests per second at its top.", show_default=False)
+    ] = None,
+    requests: Annotated[
+        int | None, typer.Option("--requests", min=1, help="Offline: how many are due at once.", show_default=False)
+    ] = None,
+    p99_ms: Annotated[
+        float | None, typer.Option("--p99-ms", help="find_rate: what p99 may be.", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the load.")] = 1,
     duration_s: Annotated[float, typer.Option("--duration", help="Seconds that are measured.")] = 10.0,
     warmup_s: Annotated[float, typer.Option("--warmup", help="Seconds before that.")] = 2.0,
     seed: Seed = 0,
-    source: Data = DataSource.AUTO,
+    source: Data = AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
     results: Results = RESULTS,
@@ -49,13 +92,18 @@ def load(
 ) -> None:
     """Load a running service and report what its users would have waited."""
     from contract.records import Scenario
-    from loadtest.single import offer_load
+    from loadtest.campaign.single import offer_load
     from train.dataset import prepare_folders
 
-    scenario = Scenario(
-        kind="closed_loop" if arrival_rate is None else "open_loop",
+    usual = LoadKind.CLOSED_LOOP if arrival_rate is None else LoadKind.OPEN_LOOP
+    chosen = Scenario(
+        kind=(scenario or usual).value,
         users=users,
         arrival_rate_per_s=arrival_rate,
+        arrivals=arrivals.value,
+        peak_rate_per_s=peak_rate,
+        requests=requests,
+        p99_limit_s=None if p99_ms is None else p99_ms / 1_000,
         warmup_s=warmup_s,
         duration_s=duration_s,
         seed=seed,
@@ -63,17 +111,26 @@ def load(
     with progress_bar() as progress:
         folders = prepare_folders(image_settings(source, root, cache, [resolution]), [resolution], progress)
         images = folders[resolution]
-        result = offer_load(url, scenario, resolution, images, results, command=typed_command(), progress=progress)
+        result = offer_load(
+            *(url, chosen, resolution, images, results),
+            command=typed_command(),
+            workers=workers,
+            progress=progress,
+        )
     _conclude(result.folder, as_json)
 
 
 def run(
     profile: Annotated[str, typer.Option("--profile", help="quick or full.")] = "full",
     runtimes: Runtimes = list(NATIVE_RUNTIMES),  # noqa: B006 (typer copies it)
+    repetitions: Annotated[
+        int | None,
+        typer.Option("--repetitions", min=1, help="Fresh services per contender. Default: full 5, quick 1."),
+    ] = None,
     device: Device = "cpu",
     threads: Threads = 1,
     seed: Seed = 0,
-    source: Data = DataSource.AUTO,
+    source: Data = AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
     train_anew: Annotated[bool, typer.Option("--train", help="Train the weights anew.")] = False,
@@ -84,29 +141,32 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Images, weights, artifacts, parity, load tests, report: the whole chain."""
-    from loadtest.campaign import run_campaign
-    from loadtest.planning import CampaignSettings
+    from contract.records import NULL_RUNTIME
+    from loadtest.campaign.planning import CampaignSettings
+    from loadtest.campaign.running import run_campaign
     from loadtest.scenarios import profile_named
+    from serving.inference.verify import verify_all
     from serving.runtimes import formats_of
-    from serving.verify import verify_all
     from train.dataset import prepare_folders
     from train.export import ExportSettings, export_all
     from train.stages import TrainingPlan, ensure_checkpoints
 
     chosen, formats = profile_named(profile), formats_of(runtimes)
+    if repetitions is not None:
+        chosen = replace(chosen, repetitions=repetitions)
     sides = chosen.resolutions_px
     wanted = ExportSettings(
         resolutions_px=sides, formats=tuple(formats.values()), checkpoints=checkpoints, artifacts=artifacts
     )
     with progress_bar() as progress:
-        images = image_settings(source, root, cache, sides)
+        images = image_settings(source, root, cache, sides, blood_cells=True)
         folders = prepare_folders(images, sides, progress)
         ensure_checkpoints(TrainingPlan(checkpoints=checkpoints), images, sides, progress, anew=train_anew)
         export_all(wanted, progress)
         verify_all(runtimes, sides, artifacts, device=device, progress=progress)
         settings = CampaignSettings(
             profile=chosen,
-            formats=formats,
+            formats={**formats, NULL_RUNTIME: None},  # the floor is measured in every campaign
             datasets=folders,
             artifacts=artifacts,
             results=results,
@@ -136,7 +196,7 @@ def peers(
 
     from analysis.peers import peers_page, peers_tables, summarise_peers
     from contract.storage import write_atomically
-    from loadtest.peers import PeerPlan, compare_peers
+    from loadtest.peers.comparison import PeerPlan, compare_peers
 
     with progress_bar() as progress:
         plan = PeerPlan(artifacts=artifacts, rounds=rounds)
@@ -152,10 +212,24 @@ def report(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder. Default: the newest under results/.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
     page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    cache: Cache = CACHE,
     results: Results = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Print a run's table and write its report.html, from its raw records."""
+    """Print a run's table and write its report.html, from its raw records; of training, mistakes or compute, too."""
+    from contract.compute_records import is_compute_folder
+    from contract.mistakes import is_mistakes_folder
+    from contract.training import is_training_folder
+
+    if folder is not None and is_training_folder(folder):
+        _conclude_training(folder, cache, page, as_json)
+        return
+    if folder is not None and is_mistakes_folder(folder):
+        conclude_mistakes(folder, page, as_json)
+        return
+    if folder is not None and is_compute_folder(folder):
+        conclude_compute(folder, as_json, baseline, page)
+        return
     _conclude(folder or _newest(results), as_json, baseline, page)
 
 
@@ -169,21 +243,43 @@ def _conclude(folder: Path, as_json: bool, baseline: str | None = None, page: Pa
     from analysis.runs import load_run
     from analysis.summary import summarise
     from analysis.tables import summary_as_json, summary_tables
-    from contract.records import REPORT_FILE
+    from contract.records import REPORT_FILE, SUMMARY_FILE
+    from contract.seal import add_to_seal
     from contract.storage import write_atomically
 
     summary = summarise(load_run(folder), baseline=baseline)
     path = save_report(summary, folder / REPORT_FILE)
+    write_atomically(folder / SUMMARY_FILE, (numbers := summary_as_json(summary)).encode())
+    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE])
     if page is not None:
         write_atomically(page, summary_page(summary).encode())
     if as_json:
-        typer.echo(summary_as_json(summary))
+        typer.echo(numbers)
     else:
         show(summary_tables(summary))
     tell(f"report: {path}")
     verdicts = [cell.verdict for cell in summary.cells]
     if any(verdict.status != "valid" and not verdict.disturbed for verdict in verdicts):
         sys.exit(1)
+
+
+def _conclude_training(folder: Path, cache: Path, page: Path | None, as_json: bool) -> None:
+    """Report a training campaign in the terminal and as HTML; pictures of mistakes come from ``cache``."""
+    from analysis.training.page import training_page
+    from analysis.training.report import save_training_report
+    from analysis.training.summary import summarise_training
+    from analysis.training.tables import training_as_json, training_tables
+    from contract.storage import write_atomically
+
+    summary = summarise_training(folder)
+    path = save_training_report(summary, folder, cache)
+    if page is not None:
+        write_atomically(page, training_page(summary).encode())
+    if as_json:
+        typer.echo(training_as_json(summary))
+    else:
+        show(training_tables(summary))
+    tell(f"report: {path}")
 
 
 def _newest(results: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,26 +10,26 @@ import typer
 CHECKPOINTS = Path("exported_models/checkpoints")
 ARTIFACTS = Path("exported_models/artifacts")
 RESULTS = Path("results")
+TRAINING_RESULTS = "training"  # the folder below it that holds training campaigns
 NATIVE_RUNTIMES = ("pytorch", "tensorflow", "jax", "onnx")
 CACHE = Path(".cache/datasets")
-
-
-class DataSource(StrEnum):
-    """Where images come from."""
-
-    AUTO = "auto"
-    PBC = "pbc"
-    BLOODMNIST = "bloodmnist"
-    SYNTHETIC = "synthetic"
+AUTO = "auto"  # the first source of images that is there
 
 
 Resolutions = Annotated[
     list[int], typer.Option("--resolution", "-r", help="Side of the model's input in pixels; repeat for several.")
 ]
-Data = Annotated[DataSource, typer.Option("--data", help="auto: PBC images if found, else BloodMNIST, else rendered.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="auto (PBC images if found, else BloodMNIST, else rendered), pbc, bloodmnist, synthetic or another flat "
+        "MedMNIST set, such as pathmnist.",
+    ),
+]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds pbc/.", show_default=False)]
 Cache = Annotated[Path, typer.Option("--cache", help="Where data sets are kept once built.")]
-Model = Annotated[str, typer.Option("--model", help="hemanet or resnet18.")]
+Model = Annotated[str, typer.Option("--model", help="hemanet or resnet18; of another data set, hemanet-pathmnist.")]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Runtimes = Annotated[list[str], typer.Option("--runtime", help="Repeat for several.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]

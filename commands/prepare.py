@@ -8,37 +8,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import progress_bar, show, show_json, tell, warn
+from commands.console import progress_bar, show, show_json, tell, typed_command, warn
+from commands.evidence import conclude_verification
 from commands.options import (
     ARTIFACTS,
+    AUTO,
     CACHE,
     CHECKPOINTS,
     NATIVE_RUNTIMES,
+    RESULTS,
+    TRAINING_RESULTS,
     Artifacts,
     Cache,
     Checkpoints,
     Data,
     DataRoot,
-    DataSource,
     Device,
     Json,
     Model,
     Resolutions,
+    Results,
     Runtimes,
-    Seed,
 )
 from contract.blood_cells import RESOLUTIONS_PX
 
 if TYPE_CHECKING:
-    from contract.manifest import Metric
     from train.dataset import DataSettings
 
 
-def image_settings(source: DataSource, root: Path | None, cache: Path, resolutions: Sequence[int]) -> DataSettings:
-    """One source for all resolutions; says so loudly when it is not real cells."""
-    from train.dataset import DataSettings, choose_source
+def image_settings(
+    source: str, root: Path | None, cache: Path, resolutions: Sequence[int], *, blood_cells: bool = False
+) -> DataSettings:
+    """One source for all resolutions, with ``blood_cells`` none of other sets; says so loudly when it is not real."""
+    from train.dataset import DataSettings, choose_source, require_blood_cells
 
-    choice = choose_source(DataSettings(source=source.value, root=root, cache=cache), resolutions)
+    choice = choose_source(DataSettings(source=source, root=root, cache=cache), resolutions)
+    if blood_cells:
+        require_blood_cells(choice.settings.source)
     if choice.notice:
         warn(choice.notice)
     return choice.settings
@@ -59,7 +65,7 @@ def info(model: Model = "hemanet", as_json: Json = False) -> None:
 
 
 def data(
-    source: Data = DataSource.AUTO,
+    source: Data = AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
@@ -85,9 +91,14 @@ def data(
 
 def train(
     resolutions: Resolutions = [28],  # noqa: B006 (typer copies it)
-    framework: Annotated[str, typer.Option("--framework", help="pytorch, keras or flax.")] = "pytorch",
+    frameworks: Annotated[
+        list[str], typer.Option("--framework", help="pytorch, keras, flax or all; repeat for several.")
+    ] = ["pytorch"],  # noqa: B006
     model: Model = "hemanet",
-    seed: Seed = 0,
+    seeds: Annotated[list[int], typer.Option("--seed", min=0, help="Repeat for several.")] = [0],  # noqa: B006
+    seed_count: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds, from --seed on.", show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: the recipe's.")] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="PyTorch only: bfloat16 and torch.compile, about 3 times as fast at 224 px.")
@@ -95,69 +106,194 @@ def train(
     from_below: Annotated[
         bool, typer.Option("--from-below/--from-scratch", help="Start from the weights of the next lower resolution.")
     ] = True,
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="A checkpoint of a larger resolution to start from and to learn from."),
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", help="Records go to results/training/NAME. Default: the time.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where Ctrl-C or a crash stopped it.")] = False,
-    source: Data = DataSource.AUTO,
+    source: Data = AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
     checkpoints: Checkpoints = CHECKPOINTS,
+    results: Results = RESULTS,
+    as_json: Json = False,
 ) -> None:
-    """Train the network and write a checkpoint per resolution."""
-    from train.dataset import prepare_datasets
-    from train.stages import TrainingPlan, train_resolutions
+    """Train the network, keep a record of each run, and write a checkpoint per resolution."""
+    from analysis.training.tables import trained_table
+    from contract.training import load_training_record
+    from train.campaign import CampaignSettings, default_campaign, train_campaign
+    from train.dataset import model_for
+    from train.frameworks import FRAMEWORKS
+    from train.stages import TrainingPlan
 
+    name = campaign or default_campaign()
+    images = image_settings(source, root, cache, resolutions)
     plan = TrainingPlan(
-        model=model,
-        framework=framework,
-        seed=seed,
+        model=model_for(model, images.source),
         epochs=epochs,
         precision="bfloat16" if fast else "float32",
         compiled=fast,
         from_below=from_below,
+        teacher=teacher,
         resume=resume,
         checkpoints=checkpoints,
     )
+    settings = CampaignSettings(
+        plan=plan,
+        data=images,
+        frameworks=tuple(FRAMEWORKS) if "all" in frameworks else tuple(frameworks),
+        seeds=tuple(seeds) if seed_count is None else tuple(range(seeds[0], seeds[0] + seed_count)),
+        resolutions_px=tuple(resolutions),
+        folder=results / TRAINING_RESULTS / name,
+        command=typed_command(),
+    )
+    with progress_bar() as progress:
+        try:
+            records = train_campaign(settings, progress)
+        except KeyboardInterrupt:
+            tell(f"\nstopped; whole epochs are kept. Next: the same command with --resume --campaign {name}")
+            raise typer.Exit(130) from None
+    if as_json:
+        show_json([load_training_record(folder) for folder in records])
+    else:
+        show(trained_table(records))
+    tell(f"records: {settings.folder}  Next: hemabench report {settings.folder}")
+
+
+def calibrate(
+    resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
+    model: Model = "hemanet",
+    source: Data = AUTO,
+    root: DataRoot = None,
+    cache: Cache = CACHE,
+    checkpoints: Checkpoints = CHECKPOINTS,
+    as_json: Json = False,
+) -> None:
+    """Fit temperature and distribution of existing checkpoints anew, on the validation images; train does it itself."""
+    from train.dataset import model_for
+    from train.recalibration import recalibrate
+
     settings = image_settings(source, root, cache, resolutions)
     with progress_bar() as progress:
-        datasets = prepare_datasets(settings, resolutions, progress)
-        try:
-            finished = list(train_resolutions(plan, datasets, progress))
-        except KeyboardInterrupt:
-            tell("\nstopped; whole epochs are kept. Next: the same command with --resume")
-            raise typer.Exit(130) from None
-    for path, trained in finished:
-        for score in trained.record.metrics[:2]:
-            show(f"{path.name}: {score.name} {_share(score)} on {score.images:,} {score.split} images ({score.data})")
+        calibrated = recalibrate(checkpoints, model_for(model, settings.source), settings, resolutions, progress)
+    if as_json:
+        show_json(
+            {path.name: {"calibration": record.calibration, "metrics": record.metrics} for path, record in calibrated}
+        )
+        return
+    for path, record in calibrated:
+        assert record.calibration is not None  # just fitted
+        fitted = record.calibration
+        show(
+            f"{path.name}: temperature {fitted.temperature:.3f}, distance threshold {fitted.distance_threshold:.1f}, "
+            f"fitted on {fitted.images:,} validation images"
+        )
+        for score in record.metrics[-3:]:
+            interval = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
+            show(f"    {score.name}: {interval} of {score.images:,} {score.split} images")
+
+
+def audit(
+    resolution: Annotated[int, typer.Option("--resolution", "-r", help="Side of the images that are compared.")] = 28,
+    recorded: Annotated[
+        Path | None, typer.Option("--run", help="A training campaign: adds accuracies of the groups.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    source: Data = AUTO,
+    root: DataRoot = None,
+    cache: Cache = CACHE,
+    as_json: Json = False,
+) -> None:
+    """Does the split leak? Copies across it, and traces of how images were taken that could tell their class."""
+    from commands.audit_tables import audit_page, audit_tables
+    from contract.storage import write_atomically
+    from train.audit.auditing import audit as audited
+    from train.dataset import prepare_dataset
+
+    settings = image_settings(source, root, cache, [resolution])
+    with progress_bar() as progress:
+        found = audited(prepare_dataset(settings, resolution, progress), settings, recorded, progress)
+    if page is not None:
+        write_atomically(page, audit_page(found, typed_command()).encode())
+    if as_json:
+        show_json(found)
+        return
+    for table in audit_tables(found):
+        show(table)
 
 
 def export(
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
     model: Model = "hemanet",
     force: Annotated[bool, typer.Option("--force", help="Export again what is up to date.")] = False,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Repeat for several. Default: all that can be made here.", show_default=False),
+    ] = None,
+    cache: Cache = CACHE,
     checkpoints: Checkpoints = CHECKPOINTS,
     artifacts: Artifacts = ARTIFACTS,
+    as_json: Json = False,
 ) -> None:
-    """Write each framework's native artifact and ONNX, and prove parity of each."""
+    """Write each framework's native artifact, ONNX, and ONNX in int8 where the training images are at hand."""
+    from contract.manifest import FORMATS
     from train.export import ExportSettings, export_all
+    from train.quantisation.making import quantise_all
 
     settings = ExportSettings(
-        model=model, resolutions_px=tuple(resolutions), checkpoints=checkpoints, artifacts=artifacts, force=force
+        model=model,
+        resolutions_px=tuple(resolutions),
+        formats=tuple(formats or FORMATS),
+        checkpoints=checkpoints,
+        artifacts=own_artifacts(model, artifacts),
+        force=force,
     )
     with progress_bar() as progress:
         made = export_all(settings, progress)
+        quantised = quantise_all(settings, cache, progress, required=bool(formats))
+    if as_json:
+        manifests = {str(artifact.folder): artifact.manifest for artifact in made + quantised.artifacts}
+        show_json({"artifacts": manifests, "refusals": quantised.refusals})
+        return
     from analysis.terminal import artifacts_table
 
-    show(artifacts_table(made))
+    show(artifacts_table(made + quantised.artifacts))
+    for artifact in quantised.artifacts:
+        lost = artifact.manifest.metrics[-1]
+        interval = f"{100 * lost.value:.2f} [{100 * lost.low:.2f}, {100 * lost.high:.2f}] points"
+        show(f"{artifact.name}: {lost.name} {interval} of {lost.images:,} {lost.split} images")
+    for refusal in quantised.refusals:
+        warn(refusal)
+
+
+def own_artifacts(model: str, artifacts: Path) -> Path:
+    """Where artifacts of ``model`` go: those of other data sets have a folder below the usual one, unless told."""
+    data_set = model.partition("-")[2]
+    return artifacts / data_set if data_set and artifacts == ARTIFACTS else artifacts
 
 
 def verify(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A run's folder or capsule. Default: the artifacts.", show_default=False),
+    ] = None,
     runtimes: Runtimes = list(NATIVE_RUNTIMES),  # noqa: B006 (typer copies it)
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
     device: Device = "cpu",
     artifacts: Artifacts = ARTIFACTS,
     as_json: Json = False,
 ) -> None:
-    """Prove that every artifact, in the runtime that serves it, gives the reference's logits."""
-    from serving.verify import verify_all
+    """Prove artifacts: each gives the reference's logits in the runtime that serves it.
+
+    Or a run: no byte has changed since it ended, and every number follows from its records.
+    """
+    if run is not None:
+        conclude_verification(run, as_json)
+        return
+    from serving.inference.verify import verify_all
 
     with progress_bar() as progress:
         proved = verify_all(runtimes, resolutions, artifacts, device=device, progress=progress)
@@ -167,7 +303,3 @@ def verify(
     from analysis.terminal import parity_table
 
     show(parity_table([(one.runtime, one.resolution_px, one.parity) for one in proved]))
-
-
-def _share(metric: Metric) -> str:
-    return f"{metric.value:.2%} [{metric.low:.2%}, {metric.high:.2%}]"

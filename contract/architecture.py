@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 
 from contract.errors import InvalidSettings
@@ -287,8 +287,17 @@ RESNET18 = ModelSpec(
 SPECS = {spec.name: spec for spec in (HEMANET, RESNET18)}
 
 
-def spec_named(name: str) -> ModelSpec:
-    """The network called ``name``; `InvalidSettings` names the ones that exist."""
-    if name not in SPECS:
+def spec_named(name: str, classes: int | None = None) -> ModelSpec:
+    """The network called ``name``, with a logit for each of ``classes``; None: those of blood cells.
+
+    A network for another data set has that set's name behind its own, ``hemanet-pathmnist``, so
+    that its weights are never taken for those of blood cells. `InvalidSettings` names the ones that exist.
+    """
+    network, _, data_set = name.partition("-")
+    if network not in SPECS or (data_set and classes is None):
         raise InvalidSettings(f"no network is called {name!r}; choose one of: {', '.join(SPECS)}")
-    return SPECS[name]
+    spec = SPECS[network]
+    if not data_set and classes in (None, spec.head.units):
+        return spec
+    head = replace(spec.head, units=classes or spec.head.units)
+    return replace(spec, name=name, layers=(*spec.layers[:-1], head))

@@ -10,9 +10,11 @@ HemaBenchError                  everything that is raised on purpose
 │   └── DigestMismatch          a file is not, byte for byte, what its manifest says
 ├── ExportFailed                a framework could not write an artifact
 ├── ParityError                 an artifact's logits differ from the reference
+├── AccuracyLost                a quantised network recognises too few of the images that its original recognises
 ├── RuntimeUnavailable          the packages of a runtime or framework are not installed
 ├── DeviceUnavailable           the device that was asked for is not there
 ├── ServiceFailed               a service did not start, or died
+├── ProcessFailed               a step in a process of its own died without a word
 ├── RecordsCorrupt              recorded measurements cannot be read
 ├── RunInvalid                  a run cannot be compared, resumed or reported
 ├── RequestRefused              a request over HTTP was answered with an error
@@ -64,6 +66,10 @@ class ParityError(HemaBenchError):
     """An artifact's logits differ from the reference."""
 
 
+class AccuracyLost(HemaBenchError):
+    """A quantised network recognises too few of the images that its original recognises."""
+
+
 class RuntimeUnavailable(HemaBenchError):
     """The packages of a runtime or framework are not installed."""
 
@@ -74,6 +80,10 @@ class DeviceUnavailable(HemaBenchError):
 
 class ServiceFailed(HemaBenchError):
     """A service did not start, or died."""
+
+
+class ProcessFailed(HemaBenchError):
+    """A step in a process of its own died without a word."""
 
 
 class RecordsCorrupt(HemaBenchError):

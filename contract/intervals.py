@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-_Z = 1.959963984540054  # the normal quantile that leaves 2.5 % on each side
+Z_95 = 1.959963984540054  # the normal quantile that leaves 2.5 % on each side
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -15,8 +15,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"{successes} successes of {trials} trials")
     share = successes / trials
-    centre = share + _Z**2 / (2 * trials)
-    spread = _Z * sqrt(share * (1 - share) / trials + (_Z / (2 * trials)) ** 2)
-    scale = 1 + _Z**2 / trials
+    centre = share + Z_95**2 / (2 * trials)
+    spread = Z_95 * sqrt(share * (1 - share) / trials + (Z_95 / (2 * trials)) ** 2)
+    scale = 1 + Z_95**2 / trials
     # The formula's own ends at 0 and 1 are exact; rounding must not move them past the share itself.
     return min(share, max(0.0, (centre - spread) / scale)), max(share, min(1.0, (centre + spread) / scale))

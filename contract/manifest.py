@@ -3,21 +3,25 @@
 exported_models/artifacts/<format>/<resolution>px/
     manifest.json         written last: a folder without it is not an artifact
     golden.safetensors    images and reference logits
+    distribution.safetensors    what the training images look like; only where the manifest has a threshold
     model.pt2 | saved_model/ | model.stablehlo | model.onnx
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from contract.blood_cells import LABELS
+from contract.calibration import Distribution
 from contract.errors import ArtifactUnavailable, DataCorrupt, DigestMismatch, ManifestInvalid
 from contract.parity import GoldenBatch, Parity
 from contract.storage import read_json, sha256_of_file, write_json
 
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.safetensors"
+DISTRIBUTION_FILE = "distribution.safetensors"
 MANIFEST_VERSION = 1
 
 # What each format's file or folder is called inside the artifact.
@@ -26,7 +30,10 @@ FORMATS = {
     "saved_model": "saved_model",
     "stablehlo": "model.stablehlo",
     "onnx": "model.onnx",
+    "onnx_int8": "model.onnx",
 }
+# The formats that no framework exports: each is made from the artifact of another, with images.
+QUANTISED_FROM = {"onnx_int8": "onnx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +55,8 @@ class Manifest:
 
     Input is float32 (batch, resolution, resolution, 3) in [-1, 1] under ``input_name``;
     output is float32 logits (batch, classes) under ``output_name``. Probabilities are
-    ``softmax(logits / temperature)``.
+    ``softmax(logits / temperature)``. An image further than ``distance_threshold`` from the
+    distribution that lies beside the model is out of distribution; None: nothing tells.
     """
 
     model: str
@@ -62,6 +70,8 @@ class Manifest:
     parity: Parity
     metrics: tuple[Metric, ...] = ()
     temperature: float = 1.0
+    distance_threshold: float | None = None
+    reproducible: str = "not checked"  # whether repeated training gives the same weights, in words
     labels: tuple[str, ...] = LABELS
     input_name: str = "images"
     output_name: str = "logits"
@@ -75,6 +85,10 @@ class Manifest:
             )
         if self.format not in FORMATS:
             raise ManifestInvalid(f"unknown format {self.format!r}; known: {', '.join(FORMATS)}")
+        for name in ("temperature", "distance_threshold"):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ManifestInvalid(f"{name} is {value}, not a finite number above 0")
         for path in self.files:
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
                 raise ManifestInvalid(f"file {path!r} points outside the artifact")
@@ -101,6 +115,12 @@ class Artifact:
     def golden(self) -> GoldenBatch:
         """The images and logits that parity is proved on."""
         return GoldenBatch.load(self.folder / GOLDEN_FILE)
+
+    def distribution(self) -> Distribution | None:
+        """What the training images look like; None for an artifact that has no threshold."""
+        if self.manifest.distance_threshold is None:
+            return None
+        return Distribution.load(self.folder / DISTRIBUTION_FILE)
 
 
 def artifact_folder(root: Path, format_: str, resolution_px: int) -> Path:

@@ -45,7 +45,17 @@ def save_weights(path: Path, weights: Mapping[str, FloatArray], spec: ModelSpec,
     require_fit(weights, spec, str(path))
     ordered = {name: np.ascontiguousarray(weights[name]) for name in spec.parameter_shapes()}
     header = {"spec": spec.name, "spec_digest": spec.digest, "facts": json.dumps(facts, sort_keys=True)}
-    write_atomically(path, save(ordered, metadata=header))
+    write_atomically(path, _with_ordered_metadata(save(ordered, metadata=header)))
+
+
+def _with_ordered_metadata(content: bytes) -> bytes:
+    """``content`` with its metadata sorted: safetensors writes them in another order every time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_weights(path: Path, spec: ModelSpec) -> Weights:

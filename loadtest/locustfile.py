@@ -5,6 +5,8 @@
 opens Locust's own web page, where the scenario is chosen beside the number of users.
 Times on that page are for watching; the raw ones, in nanoseconds, are in the folder
 that the log names. ``hemabench run`` starts the same file with ``--headless --plan``.
+With ``--master`` and ``--worker``, or ``--processes``, workers share the load: see
+`loadtest.generator.workers`.
 
 Locust logs and forgets an exception of an event listener. Nothing here relies on one:
 records are written by the users themselves, and what goes wrong sets the exit status.
@@ -30,19 +32,21 @@ from locust.runners import MasterRunner, WorkerRunner
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.dataset import load_dataset
 from contract.errors import HemaBenchError, InvalidSettings
-from contract.records import Scenario
+from contract.records import SETTINGS_OF_KINDS, Scenario
 from contract.storage import read_json
-from loadtest.alarm import create_alarm
-from loadtest.exchange import Reply, exchange
-from loadtest.images import find_dataset
-from loadtest.ledger import OpenRequest
-from loadtest.offering import Offering
-from loadtest.payloads import Payload, choose_positions, encode_payloads
-from loadtest.plan import LoadPlan
-from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP
+from loadtest.generator.alarm import create_alarm
+from loadtest.generator.exchange import Reply, exchange
+from loadtest.generator.images import find_dataset
+from loadtest.generator.ledger import OpenRequest
+from loadtest.generator.offering import Offering
+from loadtest.generator.payloads import Payload, choose_positions, encode_payloads
+from loadtest.generator.plan import LoadPlan
+from loadtest.generator.workers import MasterSide, Share, WorkerSide, share_of
+from loadtest.scenarios import CLOSED_LOOP, KINDS
 
 NS_PER_MS = 1_000_000
 EXIT_LOAD_BROKE_OFF = 3
+LOOK_AFTER_S = 0.25
 # More than the requests in flight, so that no request ever waits for a connection slot of our own.
 CONNECTIONS = 4096
 
@@ -61,8 +65,12 @@ def add_options(parser: ArgumentParser) -> None:
     """Our options, on the command line and on the web page."""
     option = parser.add_argument
     option("--resolution", type=int, default=28, help="Pixels of the image side", choices=RESOLUTIONS_PX)
-    option("--scenario", default=CLOSED_LOOP, help="How load is offered", choices=[CLOSED_LOOP, OPEN_LOOP])
-    option("--arrival-rate", type=float, default=50.0, help="Requests per second of an open loop")
+    option("--scenario", default=CLOSED_LOOP, help="How load is offered", choices=list(KINDS))
+    option("--arrival-rate", type=float, default=50.0, help="Requests per second by schedule; the first of a ladder")
+    option("--arrivals", default="poisson", help="Random or even gaps", choices=["poisson", "constant"])
+    option("--peak-rate", type=float, default=200.0, help="Requests per second at the top of a spike")
+    option("--requests", type=int, default=1000, help="How many are due at once, offline")
+    option("--p99-ms", type=float, default=100.0, help="What p99 may be at the highest rate: find_rate")
     option("--warmup", type=float, default=2.0, help="Seconds that are recorded and not measured")
     option("--duration", type=float, default=60.0, help="Seconds that are measured")
     option("--seed", type=int, default=0, help="Draws the arrivals and the order of the images")
@@ -74,9 +82,10 @@ def add_options(parser: ArgumentParser) -> None:
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     """Refuse what cannot be done before anything is sent."""
-    if isinstance(runner, MasterRunner | WorkerRunner):
-        sys.exit("every worker would offer the whole load. Next: run without --master, --worker and --processes")
-    environment.offering = None
+    environment.offering = environment.images_key = environment.master_side = None
+    environment.worker_side = WorkerSide(runner) if isinstance(runner, WorkerRunner) else None
+    if environment.worker_side is not None:
+        return  # what to do comes from the master, and what is wrong with it is told there
     try:
         plan = plan_from(environment.parsed_options)
         environment.images_key, environment.payloads = _images_of(plan)
@@ -88,15 +97,18 @@ def begin(environment: Any, **_: Any) -> None:
     """Start a test: the web page may start several, each with other options."""
     try:
         plan = plan_from(environment.parsed_options)
-        _encode_again_if_needed(environment, plan)
-        _quieten_garbage_collection()
-        environment.offering = Offering(plan, environment.payloads)
+        if isinstance(environment.runner, MasterRunner):
+            _lead(environment, plan)
+        else:
+            _encode_again_if_needed(environment, plan)
+            _quieten_garbage_collection()
+            environment.offering = _offering(environment, plan)
+            gevent.spawn(_see_to_the_end, environment, environment.offering)
     except (HemaBenchError, OSError) as error:
         environment.offering = None
         _break_off(environment, error)
         return
     logger.warning("recording to %s", plan.record_to)
-    gevent.spawn(_see_to_the_end, environment, environment.offering)
 
 
 def fail(user_instance: Any, exception: BaseException, **_: Any) -> None:
@@ -120,7 +132,7 @@ def close(environment: Any, **_: Any) -> None:
 
 
 class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
-    """Sends images to be classified, in a closed loop or by schedule; in an open loop users share one schedule."""
+    """Sends images to be classified, in a closed loop or by schedule; of a schedule all users are one."""
 
     wait_time = constant(0)
     concurrency = CONNECTIONS
@@ -143,8 +155,8 @@ class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
 
     @task  # type: ignore[untyped-decorator]
     def classify(self) -> None:
-        """One request; or, in an open loop, one arrival."""
-        if self.offering.is_open_loop:
+        """One request, or one arrival."""
+        if self.offering.is_scheduled:
             self.wait_for_arrival()
         elif (request := self.offering.next_in_closed_loop()) is not None:
             self.send(request)
@@ -154,7 +166,9 @@ class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
     def wait_for_arrival(self) -> None:
         """Launch the next request of the schedule when it is due, whatever became of the ones before."""
         if (due_ns := self.offering.next_arrival()) is None:
-            raise StopUser
+            if not self.offering.wait_for_step():
+                raise StopUser
+            return
         self.alarm.sleep_until(due_ns)
         self.offering.launch(due_ns, self.send)
 
@@ -181,15 +195,23 @@ def plan_from(options: Namespace) -> LoadPlan:
     """The plan that the options spell, or the one in the file that ``--plan`` names."""
     if options.plan:
         return read_json(Path(options.plan), LoadPlan)
-    if options.scenario not in (CLOSED_LOOP, OPEN_LOOP):
-        raise InvalidSettings(f"scenario {options.scenario!r} is neither {CLOSED_LOOP} nor {OPEN_LOOP}")
+    if options.scenario not in KINDS:
+        raise InvalidSettings(f"no scenario is called {options.scenario!r}; choose one of: {', '.join(KINDS)}")
+    given: dict[str, Any] = {
+        "arrival_rate_per_s": float(options.arrival_rate),
+        "peak_rate_per_s": float(options.peak_rate),
+        "requests": int(options.requests),
+        "p99_limit_s": float(options.p99_ms) / 1_000,
+    }
     scenario = Scenario(
         kind=options.scenario,
         warmup_s=float(options.warmup),
         duration_s=float(options.duration),
         seed=int(options.seed),
         users=int(options.num_users or 1),
-        arrival_rate_per_s=float(options.arrival_rate) if options.scenario == OPEN_LOOP else None,
+        arrivals=options.arrivals,
+        # The page has a field for every setting; those of other scenarios say nothing.
+        **{name: value for name, value in given.items() if options.scenario in SETTINGS_OF_KINDS[name]},
     )
     resolution_px = int(options.resolution)
     return LoadPlan(
@@ -224,15 +246,54 @@ def _quieten_garbage_collection() -> None:
     gc.freeze()
 
 
+def _offering(environment: Any, plan: LoadPlan) -> Offering:
+    """The whole load; a worker's share of it."""
+    if environment.worker_side is None:
+        return Offering(plan, environment.payloads)
+    share = Share(index=environment.runner.worker_index, of=int(environment.parsed_options.expect_workers))
+    agree = environment.worker_side.agree
+    return Offering(share_of(plan, share), environment.payloads, share=share, agree=agree)
+
+
+def _lead(environment: Any, plan: LoadPlan) -> None:
+    """Begin a load that workers carry out: all write below one folder, and each knows how many there are."""
+    runner, options = environment.runner, environment.parsed_options
+    workers = runner.worker_count
+    if plan.scenario.kind != CLOSED_LOOP and runner.target_user_count < workers:
+        raise InvalidSettings(f"every worker needs a user to send by schedule. Next: --users {workers}")
+    options.expect_workers, options.record_to = workers, str(Path(plan.record_to).absolute())
+
+    def finish(error: str | None) -> None:
+        if error is not None:
+            environment.process_exit_code = EXIT_LOAD_BROKE_OFF
+            logger.error("the load broke off, and its records are not whole: %s", error)
+        gevent.spawn(_stop, environment)
+
+    environment.master_side = MasterSide(runner, plan, workers, finish)
+    gevent.spawn(_look_after, environment.master_side)
+
+
+def _look_after(master: MasterSide) -> None:
+    while not master.is_over:
+        master.look_after()
+        gevent.sleep(LOOK_AFTER_S)
+
+
 def _see_to_the_end(environment: Any, offering: Offering) -> None:
-    offering.wait_for_end()
+    offering.carry_out()
     close(environment)
-    _stop(environment)
+    if environment.worker_side is None:
+        _stop(environment)
+    else:
+        environment.worker_side.done(None if offering.error is None else repr(offering.error))
 
 
 def _break_off(environment: Any, error: Exception) -> None:
     logger.error("%s", error)
     environment.process_exit_code = EXIT_LOAD_BROKE_OFF
+    if environment.worker_side is not None:
+        environment.worker_side.done(str(error))
+        return
     gevent.spawn(_stop, environment)  # not from within the listener: Locust is still starting
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,10 +13,17 @@ from contract.blood_cells import NOTICE
 from contract.manifest import Metric
 from contract.parity import Parity
 from contract.timing import NS_PER_MS
-from serving.refusal import Refusal
+from serving.http.refusal import Refusal
 
 encode_json = msgspec.json.Encoder().encode
 decode_json = msgspec.json.decode
+
+
+class Distance(NamedTuple):
+    """How unlike the training images an image is, and from where on it is out of distribution."""
+
+    value: float
+    threshold: float
 
 
 class ModelName(msgspec.Struct, frozen=True):
@@ -28,7 +36,12 @@ class ModelName(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What an answer says but for the timing, which is known last."""
+    """What an answer says but for the timing, which is known last.
+
+    ``in_distribution`` is false where ``distance`` (from the training images) is above
+    ``distance_threshold``: the label is then of an image that the model knows nothing of.
+    All three are null where the artifact holds no distribution.
+    """
 
     label: str
     class_index: int
@@ -36,6 +49,9 @@ class Prediction(msgspec.Struct, frozen=True):
     model: ModelName
     request_id: str
     calibrated: bool  # whether a temperature was fitted, so that the probabilities may be read as such
+    in_distribution: bool | None = None
+    distance: float | None = None
+    distance_threshold: float | None = None
     notice: str = NOTICE
 
 
@@ -74,6 +90,9 @@ class ImageLabel(msgspec.Struct, frozen=True, tag_field="outcome", tag="answer")
     class_index: int
     probabilities: dict[str, float]
     calibrated: bool
+    in_distribution: bool | None = None
+    distance: float | None = None
+    distance_threshold: float | None = None
 
 
 class ImageAnswer(ImageLabel, frozen=True, kw_only=True):
@@ -116,6 +135,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float
     labels: tuple[str, ...]
     answered: int
+    distance_threshold: float | None = None
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
@@ -158,9 +178,14 @@ def probabilities_of(logits: FloatArray, temperature: float) -> list[float]:
 
 
 def predict_label(
-    logits: FloatArray, temperature: float, labels: tuple[str, ...], model: ModelName, request_id: str
+    logits: FloatArray,
+    temperature: float,
+    labels: tuple[str, ...],
+    model: ModelName,
+    request_id: str,
+    distance: Distance | None = None,
 ) -> Prediction:
-    """The answer to one image, from its logits (classes,)."""
+    """The answer to one image, from its logits (classes,) and its distance from the training images."""
     probabilities = probabilities_of(logits, temperature)
     index = probabilities.index(max(probabilities))
     return Prediction(
@@ -170,6 +195,9 @@ def predict_label(
         model=model,
         request_id=request_id,
         calibrated=temperature != 1.0,
+        in_distribution=None if distance is None else distance.value <= distance.threshold,
+        distance=None if distance is None else distance.value,
+        distance_threshold=None if distance is None else distance.threshold,
     )
 
 

@@ -21,12 +21,15 @@ from bentoml.exceptions import BentoMLException
 from starlette.types import ASGIApp
 
 from contract.errors import HemaBenchError
-from serving.audit import require_appendable
-from serving.classifier import Classifier, load_classifier, require_servable, warm_up
-from serving.connections import guard_connections
-from serving.door import DoorInFront
-from serving.endpoints import Endpoints
-from serving.processes import (
+from serving.http.connections import guard_connections
+from serving.http.door import DoorInFront
+from serving.http.endpoints import Endpoints
+from serving.inference.classifier import Classifier, load_classifier, require_servable, warm_up
+from serving.observe.audit import require_appendable
+from serving.observe.request_log import write_to_standard_output
+from serving.observe.traces import Traces, require_exporter, traces_are_asked_for
+from serving.process.stopping import drain_on_sigterm
+from serving.process.supervision import (
     die_with_parent,
     freeze_heap,
     report_failure_to_parent,
@@ -34,7 +37,6 @@ from serving.processes import (
     watch_workers_closely,
 )
 from serving.settings import ServiceSettings
-from serving.stopping import drain_on_sigterm
 
 logger = logging.getLogger("hemabench.serving")
 
@@ -47,7 +49,8 @@ def _settings() -> ServiceSettings:
 
 
 settings = _settings()
-endpoints = Endpoints(settings)
+traces = Traces({"hemabench.runtime": settings.runtime}) if traces_are_asked_for(os.environ) else None
+endpoints = Endpoints(settings, traces)
 
 
 class ServiceBehindDoor(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's types are not followed
@@ -74,6 +77,7 @@ class HemaBench:
     def __init__(self) -> None:
         die_with_parent()
         _log_like_bentoml()
+        write_to_standard_output()
         warnings.filterwarnings("ignore", module="PIL")  # what a broken image makes Pillow say concerns its sender
         self._loop = asyncio.get_running_loop()
         drain_on_sigterm(endpoints.refuse_new, lambda: endpoints.is_busy)
@@ -83,6 +87,11 @@ class HemaBench:
     def __is_ready__(self) -> bool:
         return endpoints.is_open
 
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def _send_last_traces(self) -> None:
+        if traces is not None:
+            traces.stop()
+
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
@@ -90,6 +99,7 @@ class HemaBench:
         try:
             require_servable(settings)
             require_appendable(settings.audit_log)
+            require_exporter(os.environ)
         except HemaBenchError as error:
             raise BentoMLException(str(error)) from error
         watch_for_failure()
@@ -99,6 +109,8 @@ class HemaBench:
         try:
             classifier = load_classifier(settings, logger.info)
             endpoints.prepare(classifier)
+            if traces is not None:
+                traces.start()
         except HemaBenchError as error:
             logger.critical("%s: %s", type(error).__name__, error)
             report_failure_to_parent(str(error))

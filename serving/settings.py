@@ -10,7 +10,7 @@ from typing import TypeVar
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import ArtifactUnavailable, InvalidSettings
 from contract.manifest import MANIFEST_FILE, artifact_folder
-from serving.devices import parse_device
+from serving.inference.devices import parse_device
 from serving.runtimes import entry_of
 
 T = TypeVar("T")
@@ -27,7 +27,8 @@ class ServiceSettings:
     ``max_tensor_bytes`` bounds the bodies of ``/v2``, which hold several images in full.
     ``line_limit`` is how many requests may wait for their inference, the running one
     included; ``line_deadline_s`` how long one may wait before it is dropped unexecuted.
-    ``audit_log`` None keeps no audit log. With ``batching`` requests that wait together are
+    ``audit_log`` None keeps no audit log. ``logged_share`` None logs no request; else those that
+    were not answered well are logged, and that share of the others. With ``batching`` requests that wait together are
     inferred together, at most ``batch_max_images`` of them, the oldest of which waits at most
     ``batch_delay_s`` for others to come; 0 takes those that are there.
     """
@@ -43,6 +44,7 @@ class ServiceSettings:
     line_limit: int = 64
     line_deadline_s: float = 10.0
     audit_log: Path | None = None
+    logged_share: float | None = 0.0
     batching: bool = False
     batch_max_images: int = 16
     batch_delay_s: float = 0.0
@@ -63,6 +65,8 @@ class ServiceSettings:
                 raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0")
         if self.batch_delay_s < 0:
             raise InvalidSettings(f"batch_delay_s ({self.batch_delay_s}) must be >= 0")
+        if self.logged_share is not None and not 0 <= self.logged_share <= 1:
+            raise InvalidSettings(f"logged_share ({self.logged_share}) must be between 0 and 1")
         if unknown := set(self.resolutions_px) - set(RESOLUTIONS_PX):
             raise InvalidSettings(
                 f"no model is made for {min(unknown)} px; choose from: {', '.join(map(str, RESOLUTIONS_PX))}"
@@ -95,6 +99,7 @@ class ServiceSettings:
             "HEMABENCH_BATCH_MAX_IMAGES": str(self.batch_max_images),
             "HEMABENCH_BATCH_DELAY_S": str(self.batch_delay_s),
             "HEMABENCH_AUDIT_LOG": str(self.audit_log.absolute()) if self.audit_log else "",
+            "HEMABENCH_REQUEST_LOG": "off" if self.logged_share is None else str(self.logged_share),
         }
 
     def resolutions_to_serve(self) -> tuple[int, ...]:
@@ -128,6 +133,11 @@ def _on_or_off(text: str) -> bool:
     return text == "on"
 
 
+def _logged_share(text: str) -> float | None:
+    named = {"off": None, "errors": 0.0, "all": 1.0}
+    return named[text] if text in named else float(text)
+
+
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "runtime": ("HEMABENCH_RUNTIME", str),
     "device": ("HEMABENCH_DEVICE", str),
@@ -143,4 +153,5 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "batch_max_images": ("HEMABENCH_BATCH_MAX_IMAGES", int),
     "batch_delay_s": ("HEMABENCH_BATCH_DELAY_S", float),
     "audit_log": ("HEMABENCH_AUDIT_LOG", Path),
+    "logged_share": ("HEMABENCH_REQUEST_LOG", _logged_share),
 }

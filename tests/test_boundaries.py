@@ -16,22 +16,53 @@ PACKAGES = ("contract", *STAGES)
 COMMAND_LINE = [ROOT / "cli.py", *sorted((ROOT / "commands").rglob("*.py"))]
 SOURCES = [*sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")), *COMMAND_LINE]
 
-# loadtest/compute.py measures runtimes without HTTP and needs nothing else of the serving stage.
-ALLOWED_CROSSINGS = {("loadtest/compute.py", "serving.runtimes")}
+# loadtest/compute measures runtimes without HTTP and needs nothing else of the serving stage.
+ALLOWED_CROSSINGS = {
+    (f"loadtest/compute/{name}.py", place)
+    for name, place in (
+        ("link", "serving.runtimes"),
+        ("planning", "serving.runtimes"),
+        ("worker", "serving.runtimes"),
+        ("worker", "serving.inference.devices"),
+    )
+}
+# The mistakes are made with the frameworks' own networks, built as training builds them, not with exported artifacts.
+ALLOWED_CROSSINGS |= {
+    ("loadtest/mistakes/pytorch.py", "train.frameworks.pytorch"),
+    ("loadtest/mistakes/tensorflow.py", "train.frameworks.keras"),
+    ("loadtest/mistakes/jax.py", "train.frameworks.flax"),
+}
 CONTRACT_PACKAGES = {"contract", "numpy", "safetensors", "msgspec"} | sys.stdlib_module_names
 
 # Heavy packages, and the files that are about them: only there may they be imported at module level.
 HOMES = {
-    "torch": {"train/frameworks/pytorch.py", "serving/runtimes/pytorch.py"},
-    "tensorflow": {"train/frameworks/keras.py", "serving/runtimes/tensorflow.py"},
-    "keras": {"train/frameworks/keras.py"},
-    "jax": {"train/frameworks/flax.py", "serving/runtimes/jax.py"},
-    "flax": {"train/frameworks/flax.py"},
+    "torch": {
+        "loadtest/mistakes/pytorch.py",
+        "train/frameworks/pytorch.py",
+        "serving/runtimes/pytorch.py",
+        "serving/runtimes/pytorch_tuned.py",
+    },
+    "tensorflow": {
+        "loadtest/mistakes/tensorflow.py",
+        "train/frameworks/keras.py",
+        "serving/runtimes/tensorflow.py",
+        "serving/runtimes/tensorflow_tuned.py",
+    },
+    "keras": {"loadtest/mistakes/tensorflow.py", "train/frameworks/keras.py"},
+    "jax": {"loadtest/mistakes/jax.py", "train/frameworks/flax.py", "serving/runtimes/jax.py"},
+    "flax": {"loadtest/mistakes/jax.py", "train/frameworks/flax.py"},
     "optax": {"train/frameworks/flax.py"},
     "onnx": set(),
     "onnxruntime": {"serving/runtimes/onnx.py"},
+    "openvino": {"serving/runtimes/openvino.py"},
     "locust": {"loadtest/locustfile.py"},
-    "altair": {"analysis/plots.py"},
+    "altair": {
+        "analysis/mistakes/chart.py",
+        "analysis/compute/plots.py",
+        "analysis/load_plots.py",
+        "analysis/plots.py",
+        "analysis/training/curves.py",
+    },
     "bentoml": {"serving/peers/textbook.py", "serving/service.py"},
     "medmnist": set(),
 }
@@ -39,7 +70,7 @@ HOMES = {
 # Files that another program loads into a process of its own, and how each may end that process.
 EXITS = {
     "loadtest/locustfile.py": {"sys.exit"},  # locust -f: a refusal in one line, before anything is sent
-    "serving/processes.py": {"os._exit"},  # an exit handler of bentoml serve: the status of a failed worker
+    "serving/process/supervision.py": {"os._exit"},  # an exit handler of bentoml serve: the status of a failed worker
 }
 
 Import = tuple[str, int]  # dotted name, line

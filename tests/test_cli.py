@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,14 +41,22 @@ def test_info_counts_what_the_network_costs():
     ("words", "reason"),
     [
         (["info", "--model", "vgg"], "choose one of: hemanet, resnet18"),
-        (["train", "--framework", "caffe"], "choose one of: pytorch, keras, flax"),
+        (["train", "--framework", "caffe", "--data", "synthetic"], "choose from: pytorch, keras, flax"),
         (["run", "--profile", "huge"], "choose one of:"),
-        (["run", "--runtime", "caffe", "--profile", "smoke"], "choose one of: pytorch, tensorflow, jax, onnx, null"),
-        (["serve", "--runtime", "caffe"], "choose one of: pytorch, tensorflow, jax, onnx, null"),
+        (["run", "--runtime", "caffe", "--profile", "smoke"], "choose one of: pytorch, tensorflow, jax, onnx"),
+        (["serve", "--runtime", "caffe"], "choose one of: pytorch, tensorflow, jax, onnx"),
         (["serve", "--host", "example.com"], "is no IP address"),
         (["serve", "--port", "70000"], "65535"),
         (["load", "--duration", "-1"], "duration_s"),
         (["data", "--data", "imagenet"], "imagenet"),
+        (["data", "--data", "chestmnist"], "several labels"),
+        (["data", "--data", "retinamnist"], "grades"),
+        (["data", "--data", "organmnist3d"], "volumes"),
+        (["train", "--data", "pathmnist", "--model", "hemanet-dermamnist"], "is a network for dermamnist"),
+        (["run", "--profile", "smoke", "--data", "pathmnist"], "holds no blood cells"),
+        (["info", "--model", "hemanet-pathmnist"], "choose one of: hemanet, resnet18"),
+        (["mistakes", "--profile", "huge"], "choose one of: full, quick, smoke"),
+        (["mistakes", "--only", "sloppiness"], "predict_in_a_loop"),
         (["frobnicate"], "No such command"),
     ],
 )
@@ -67,6 +76,7 @@ def test_wrong_settings_get_one_clear_message_and_exit_code_2(words, reason):
         (["load", "--url", "http://127.0.0.1:9", "--data", "synthetic"], "Next: hemabench serve"),
         (["report", "nowhere"], "nowhere"),
         (["export", "--checkpoints", "nowhere"], "Next: hemabench train"),
+        (["mistakes", "--checkpoints", "nowhere"], "Next: hemabench train"),
         (["serve", "--artifacts", "nowhere"], "Next: hemabench export"),
         (["serve", "--device", "cuda:7"], "--device cpu"),
     ],
@@ -101,3 +111,45 @@ def test_a_folder_is_classified_by_a_service_only(tmp_path):
     refused = hemabench("classify", tmp_path)
     assert refused.returncode == 2
     assert "name it with --url" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("HEMABENCH_LINE_LIMIT", "0", "line_limit (0) must be > 0"),
+        ("HEMABENCH_RUNTIME", "caffe", "no runtime is called 'caffe'"),
+        ("HEMABENCH_ARTIFACTS", "nowhere", "Next: hemabench export"),
+    ],
+)
+def test_what_serve_is_not_given_comes_from_the_variables_of_the_service(variable, value, reason, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    refused = hemabench("serve")
+    assert refused.returncode in (1, 2)
+    assert reason in refused.stderr
+
+
+def test_an_option_of_serve_wins_over_its_variable(monkeypatch):
+    monkeypatch.setenv("HEMABENCH_ARTIFACTS", "nowhere")
+    refused = hemabench("serve", "--artifacts", "elsewhere")
+    assert refused.returncode == 1
+    assert "elsewhere" in refused.stderr
+
+
+def test_the_doctor_names_what_is_wrong_and_fails(tmp_path):
+    (tmp_path / "hemanet-28px.safetensors").write_bytes(b"no weights")
+    nowhere = ["--cache", tmp_path, "--artifacts", tmp_path]
+    shown = hemabench("doctor", "--json", "--checkpoints", tmp_path, *nowhere)
+    checks = {check["name"]: check for check in json.loads(shown.stdout)}
+    assert shown.returncode == 1
+    assert (checks["weights 28 px"]["level"], checks["weights 64 px"]["level"]) == ("fail", "warn")
+    assert checks["images"]["next"] == "hemabench data"
+    assert all(check["next"] for check in checks.values() if check["level"] != "ok")
+
+
+def test_the_doctor_sees_a_port_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        shown = hemabench("doctor", "--json", "--port", port, "--artifacts", tmp_path, "--cache", tmp_path)
+    (check,) = (check for check in json.loads(shown.stdout) if check["name"] == f"port {port}")
+    assert check["level"] == "warn"
+    assert "--port" in check["next"]

@@ -9,31 +9,58 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
+from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from contract.arrays import FloatArray, ImageArray, LabelArray
 from contract.preprocessing import scale_pixels
+from train.augmentation import Turn, View, jpeg_round_trip, reduced
 from train.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``images`` (batch, side, side, 3) in [-1, 1] and ``targets`` (batch, classes), rows summing to one."""
+    """``images`` (batch, side, side, 3) in [-1, 1] and ``targets`` (batch, classes), rows summing to one.
+
+    ``larger`` are the same views of the same cells at a larger side, undamaged, where the
+    stream has such images: what a teacher looks at.
+    """
 
     images: FloatArray
     targets: FloatArray
+    larger: FloatArray | None = None
+
+
+class Stream(Protocol):
+    """What a run takes its batches from."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches `epoch` yields."""
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of epoch ``number``, from 0."""
 
 
 class BatchStream:
-    """Augmented, shuffled batches of equal length; the last, shorter one of an epoch is left out."""
+    """Augmented, shuffled batches of equal length; the last, shorter one of an epoch is left out.
 
-    def __init__(self, images: ImageArray, labels: LabelArray, classes: int, settings: TrainSettings) -> None:
-        self._images, self._labels, self._settings = images, labels, settings
+    ``larger`` are the same cells, in the same order, at a larger resolution: free turns
+    are then made there and reduced, which costs no sharpness.
+    """
+
+    def __init__(
+        self,
+        images: ImageArray,
+        labels: LabelArray,
+        classes: int,
+        settings: TrainSettings,
+        larger: ImageArray | None = None,
+    ) -> None:
+        self._images, self._settings, self._larger = images, settings, larger
         self._targets = smoothed_targets(labels, classes, settings.label_smoothing)
-        self._jpeg_images = _through_jpeg(images) if settings.jpeg_share else images
 
     @property
     def steps_per_epoch(self) -> int:
@@ -52,17 +79,27 @@ class BatchStream:
                 yield ready.result()
             yield pending.result()
 
-    def _batch(self, order: np.ndarray[tuple[int], np.dtype[np.int64]], step: int, seed: np.int64) -> Batch:
+    def _batch(self, order: NDArray[np.int64], step: int, seed: np.int64) -> Batch:
         rng = np.random.default_rng(seed)
         length = self._settings.batch_images
         chosen = order[step * length : (step + 1) * length]
-        from_jpeg = rng.random(length) < self._settings.jpeg_share
-        pixels = np.empty((length, *self._images.shape[1:]), np.uint8)
-        for slot, (index, jpeg) in enumerate(zip(chosen, from_jpeg, strict=True)):
-            source = self._jpeg_images if jpeg else self._images
-            pixels[slot] = augmented(source[index], self._settings.largest_shift, rng)
-        images, targets = scale_pixels(pixels), self._targets[chosen]
-        return Batch(*_mixed(images, targets, self._settings.mixed_share, rng))
+        pairs = [self._pair(int(index), rng) for index in chosen]
+        images = scale_pixels(np.stack([small for small, _ in pairs]))
+        larger = None if self._larger is None else scale_pixels(np.stack([large for _, large in pairs]))
+        return _mixed(Batch(images, self._targets[chosen], larger), self._settings.mixed_share, rng)
+
+    def _pair(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, ImageArray]:
+        """One augmented image, and the same view of it at the larger resolution (its own where there is none)."""
+        settings, small = self._settings, self._images[index]
+        large = small if self._larger is None else self._larger[index]
+        if rng.random() < settings.turned_share:
+            seen = Turn.draw(settings.largest_shift, rng).of(large)
+            image = reduced(seen, len(small))
+        else:
+            view = View.draw(settings.largest_shift, rng)
+            seen, image = view.of(large), view.of(small)
+        damaged = rng.random() < settings.jpeg_share
+        return (jpeg_round_trip(image) if damaged else image), seen
 
 
 def smoothed_targets(labels: LabelArray, classes: int, smoothing: float) -> FloatArray:
@@ -72,45 +109,15 @@ def smoothed_targets(labels: LabelArray, classes: int, smoothing: float) -> Floa
     return targets
 
 
-def augmented(image: ImageArray, largest_shift: float, rng: np.random.Generator) -> ImageArray:
-    """One of the eight flips and quarter turns, shifted a little: a cell has no up, nor a fixed place.
-
-    ``largest_shift`` is a share of the side; what a shift uncovers repeats the edge.
-    """
-    turned = np.rot90(image, k=int(rng.integers(4)))
-    if rng.integers(2):
-        turned = turned[:, ::-1]
-    reach = round(largest_shift * len(image))
-    rows, columns = rng.integers(-reach, reach + 1, size=2)
-    last = len(image) - 1
-    positions = np.arange(len(image))
-    shifted: ImageArray = turned[np.clip(positions + rows, 0, last)][:, np.clip(positions + columns, 0, last)]
-    return shifted
-
-
-def jpeg_round_trip(image: ImageArray) -> ImageArray:
-    """``image`` after JPEG at quality 75 with 4:2:0 chroma, as in the official 28 px file."""
-    stored = BytesIO()
-    Image.fromarray(image).save(stored, "JPEG", quality=75, subsampling="4:2:0")
-    return np.asarray(Image.open(stored).convert("RGB"))
-
-
-def _through_jpeg(images: ImageArray) -> ImageArray:
-    converted = np.empty_like(images)
-    for index, image in enumerate(images):
-        converted[index] = jpeg_round_trip(image)
-    return converted
-
-
-def _mixed(
-    images: FloatArray, targets: FloatArray, strength: float, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
+def _mixed(batch: Batch, strength: float, rng: np.random.Generator) -> Batch:
     """Mixup (Zhang et al., arXiv 1710.09412): each batch blended with itself in another order."""
     if not strength:
-        return images, targets
+        return batch
     share = np.float32(rng.beta(strength, strength))
-    partner = rng.permutation(len(images))
-    return (
-        share * images + (1 - share) * images[partner],
-        share * targets + (1 - share) * targets[partner],
-    )
+    partner = rng.permutation(len(batch.images))
+
+    def blend(values: FloatArray) -> FloatArray:
+        return share * values + (1 - share) * values[partner]
+
+    larger = None if batch.larger is None else blend(batch.larger)
+    return Batch(blend(batch.images), blend(batch.targets), larger)

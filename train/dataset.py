@@ -25,13 +25,19 @@ from contract.progress import Progress, silent
 from contract.storage import read_json
 from train.cache import building_folders, only_builder, put_in_place
 
-# In the order in which "auto" asks for them. Any other flat, single-label MedMNIST set
-# is one more line: its name is that of the set, its module that of bloodmnist.
-SOURCES = {
+# Where images of blood cells come from, in the order in which "auto" asks.
+BLOOD_CELL_SOURCES = {
     "pbc": "train.sources.pbc",
     "bloodmnist": "train.sources.medmnist",
     "synthetic": "train.sources.synthetic",
 }
+# The other flat MedMNIST sets with one class to an image.
+OTHER_SETS = (
+    *("pathmnist", "dermamnist", "octmnist", "pneumoniamnist", "breastmnist", "tissuemnist"),
+    *("organamnist", "organcmnist", "organsmnist"),
+)
+SOURCES = BLOOD_CELL_SOURCES | dict.fromkeys(OTHER_SETS, "train.sources.medmnist")
+NOT_CLASSES = {"chestmnist": "several labels to an image", "retinamnist": "grades (ordinal regression) and no classes"}
 AUTO = "auto"
 DATA_ROOT_VARIABLE = "HEMABENCH_DATA_ROOT"
 FOUND_ROOT = Path("data")
@@ -48,8 +54,7 @@ class DataSettings:
     synthetic_images: int = 2_000
 
     def __post_init__(self) -> None:
-        if self.source not in {AUTO, *SOURCES}:
-            raise InvalidSettings(f"source {self.source!r} is none of {', '.join((AUTO, *SOURCES))}")
+        _require_source(self.source)
         if self.seed < 0:
             raise InvalidSettings(f"seed ({self.seed}) is below 0")
         if self.synthetic_images < 10 * len(LABELS):
@@ -106,7 +111,7 @@ def choose_source(settings: DataSettings, resolutions_px: Collection[int]) -> Ch
     if settings.source != AUTO:
         return _choice(settings, f"{settings.source}: asked for")
     refusals: list[str] = []
-    for name in SOURCES:
+    for name in BLOOD_CELL_SOURCES:
         candidate = replace(settings, source=name)
         try:
             found = _within_reach(candidate, resolutions_px)
@@ -162,9 +167,34 @@ def count_images(dataset: Dataset) -> dict[Split, dict[str, int]]:
     }
 
 
+def model_for(network: str, source: str) -> str:
+    """What ``network`` is called once trained on ``source``; it bears the name of a set that is not of blood cells."""
+    plain, _, data_set = network.partition("-")
+    if data_set not in ("", source):
+        raise InvalidSettings(f"{network} is a network for {data_set}, not for {source}. Next: --model {plain}")
+    return plain if source in BLOOD_CELL_SOURCES else f"{plain}-{source}"
+
+
+def require_blood_cells(source: str) -> None:
+    """Raise `InvalidSettings` where what is to be done compares runtimes on the weights of blood cells."""
+    if source not in BLOOD_CELL_SOURCES:
+        raise InvalidSettings(
+            f"{source} holds no blood cells, and this runs their weights. Next: hemabench train --data {source}"
+        )
+
+
 def data_root(settings: DataSettings) -> Path | None:
     """The folder that holds ``pbc/``: the setting, else the environment, else ``data/`` if there is one."""
     return _named_root(settings) or (FOUND_ROOT if FOUND_ROOT.is_dir() else None)
+
+
+def _require_source(name: str) -> None:
+    if name.endswith("mnist3d"):
+        raise InvalidSettings(f"{name} holds volumes; only flat images can be classified here")
+    if name in NOT_CLASSES:
+        raise InvalidSettings(f"{name} has {NOT_CLASSES[name]}; only sets with one class to an image fit here")
+    if name not in {AUTO, *SOURCES}:
+        raise InvalidSettings(f"source {name!r} is none of {', '.join((AUTO, *SOURCES))}")
 
 
 def _named_root(settings: DataSettings) -> Path | None:

@@ -24,7 +24,7 @@ def logits_of(predict: Predict, dataset: Dataset, split: Split) -> FloatArray:
 def accuracy(logits: FloatArray, dataset: Dataset, split: Split) -> Metric:
     """The share of images whose largest logit is their class, with Wilson's 95 % interval."""
     correct = int((logits.argmax(axis=1) == dataset.labels[dataset.indices(split)]).sum())
-    return _share("accuracy", correct, len(logits), dataset, split)
+    return share("accuracy", correct, len(logits), dataset, split)
 
 
 def recalls(logits: FloatArray, dataset: Dataset, split: Split) -> tuple[Metric, ...]:
@@ -35,11 +35,12 @@ def recalls(logits: FloatArray, dataset: Dataset, split: Split) -> tuple[Metric,
         of_class = labels == index
         if of_class.any():
             correct = int((answers[of_class] == index).sum())
-            found.append(_share(f"recall of {name}", correct, int(of_class.sum()), dataset, split))
+            found.append(share(f"recall of {name}", correct, int(of_class.sum()), dataset, split))
     return tuple(found)
 
 
-def _share(name: str, correct: int, images: int, dataset: Dataset, split: Split) -> Metric:
+def share(name: str, correct: int, images: int, dataset: Dataset, split: Split) -> Metric:
+    """``correct`` of ``images`` as a metric called ``name``, with Wilson's 95 % interval."""
     low, high = wilson(correct, images)
     return Metric(
         name=name,

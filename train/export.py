@@ -19,8 +19,10 @@ from contract.blood_cells import RESOLUTIONS_PX
 from contract.environment import versions_of
 from contract.errors import ArtifactUnavailable, ExportFailed, HemaBenchError, InvalidSettings, ManifestInvalid
 from contract.manifest import (
+    DISTRIBUTION_FILE,
     FORMATS,
     GOLDEN_FILE,
+    QUANTISED_FROM,
     Artifact,
     Manifest,
     artifact_folder,
@@ -56,6 +58,17 @@ class ExportSettings:
         if unknown := [name for name in self.formats if name not in FORMATS]:
             raise InvalidSettings(f"no format is called {unknown[0]!r}; choose from: {', '.join(FORMATS)}")
 
+    @property
+    def native_formats(self) -> tuple[str, ...]:
+        """The formats that frameworks export: those asked for, and those that quantised ones are made from."""
+        wanted = {QUANTISED_FROM.get(format_, format_) for format_ in self.formats}
+        return tuple(format_ for format_ in FORMATS if format_ in wanted)
+
+    @property
+    def quantised_formats(self) -> tuple[str, ...]:
+        """The formats asked for that `train.quantisation` makes."""
+        return tuple(format_ for format_ in self.formats if format_ in QUANTISED_FROM)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -75,17 +88,19 @@ class Job:
 
 
 def export_all(settings: ExportSettings, progress: Progress) -> list[Artifact]:
-    """Make every artifact that is missing or out of date; returns all of them, checked."""
+    """Make every artifact of `native_formats` that is missing or out of date; returns all of them, checked."""
     due = _due(settings)
     total = sum(len(jobs) for jobs in due.values())
     done = 0
-    for framework, jobs in due.items():
-        progress(f"export: start {framework}", done, total)
-        for finished in _exported_by(framework, jobs, settings):
-            done += 1
-            progress(f"exported {finished} with {framework}", done, total)
+    with tempfile.TemporaryDirectory(prefix="hemabench-") as golden:
+        for framework, jobs in due.items():
+            progress(f"export: start {framework}", done, total)
+            for finished in _exported_by(framework, jobs, settings, golden):
+                done += 1
+                progress(f"exported {finished} with {framework}", done, total)
     progress("artifacts are up to date", total, total)
-    folders = (artifact_folder(settings.artifacts, f, px) for px in settings.resolutions_px for f in settings.formats)
+    native = settings.native_formats
+    folders = (artifact_folder(settings.artifacts, f, px) for px in settings.resolutions_px for f in native)
     return [load_artifact(folder) for folder in folders]
 
 
@@ -97,7 +112,7 @@ def _due(settings: ExportSettings) -> dict[str, list[Job]]:
         for framework, entry in FRAMEWORKS.items():
             for format_ in entry.formats:
                 folder = artifact_folder(settings.artifacts, format_, resolution_px)
-                wanted = format_ in settings.formats
+                wanted = format_ in settings.native_formats
                 if wanted and (settings.force or not _is_current(folder, checkpoint, framework)):
                     due.setdefault(framework, []).append(Job(format_, resolution_px))
     return due
@@ -109,17 +124,22 @@ def _is_current(folder: Path, checkpoint: Checkpoint, framework: str) -> bool:
         manifest = load_artifact(folder).manifest
     except (ArtifactUnavailable, ManifestInvalid):
         return False
+    calibration = checkpoint.record.calibration
     return (
         manifest.weights_digest == digest_of_weights(checkpoint.weights)
         and manifest.spec_digest == checkpoint.spec.digest
+        and manifest.distance_threshold == (calibration.distance_threshold if calibration else None)
+        and manifest.temperature == (calibration.temperature if calibration else 1.0)
+        and manifest.metrics == checkpoint.record.metrics
         and manifest.versions == versions_of(FRAMEWORKS[framework].packages)
     )
 
 
-def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings) -> Iterator[str]:
+def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings, golden: str) -> Iterator[str]:
     """Yields each job as its artifact is in place; raises `ExportFailed` with the process's own last words."""
     command = [sys.executable, "-m", "train.export", framework, *map(str, jobs), "--model", settings.model]
     command += ["--checkpoints", str(settings.checkpoints), "--artifacts", str(settings.artifacts)]
+    command += ["--golden", golden]
     with (
         tempfile.TemporaryFile("w+") as words,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process,
@@ -132,8 +152,10 @@ def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings) -> I
             raise ExportFailed(f"{framework} could not export {', '.join(map(str, jobs))}:\n{last}")
 
 
-def export_artifact(framework: str, job: Job, settings: ExportSettings) -> Artifact:
+def export_artifact(framework: str, job: Job, settings: ExportSettings, golden: Path) -> Artifact:
     """Export one artifact in this process, reload it from disk, prove parity, then put it in its place.
+
+    ``golden`` is where this run keeps its golden batches.
 
     Raises `ParityError` and leaves an earlier artifact untouched when the new one is off.
     """
@@ -143,19 +165,28 @@ def export_artifact(framework: str, job: Job, settings: ExportSettings) -> Artif
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         built = Path(scratch) / target.name
         built.mkdir()
-        parity = _build(framework, job, checkpoint, built)
+        parity = _build(framework, job, checkpoint, built, kept_golden_batch(checkpoint, job.resolution_px, golden))
         save_manifest(built, _manifest(framework, job, checkpoint, built, parity))
-        _replace_folder(built, target)
+        replace_folder(built, target)
     return load_artifact(target)
 
 
-def _build(framework: str, job: Job, checkpoint: Checkpoint, folder: Path) -> Parity:
+def _build(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, golden: GoldenBatch) -> Parity:
     module = load_framework(framework)
-    golden = golden_batch(checkpoint, job.resolution_px)
     golden.save(folder / GOLDEN_FILE)
+    if checkpoint.distribution is not None:
+        checkpoint.distribution.save(folder / DISTRIBUTION_FILE)
     path = folder / FORMATS[job.format]
     module.export(checkpoint.spec, checkpoint.weights, job.resolution_px, job.format, path)
     return prove_parity(str(job), module.reload(job.format, path), golden)
+
+
+def kept_golden_batch(checkpoint: Checkpoint, resolution_px: int, folder: Path) -> GoldenBatch:
+    """The golden batch in ``folder``, computed by whoever asks first: the reference is slow float64."""
+    path = folder / f"{resolution_px}px.safetensors"
+    if not path.is_file():
+        golden_batch(checkpoint, resolution_px).save(path)
+    return GoldenBatch.load(path)
 
 
 def golden_batch(checkpoint: Checkpoint, resolution_px: int) -> GoldenBatch:
@@ -166,6 +197,7 @@ def golden_batch(checkpoint: Checkpoint, resolution_px: int) -> GoldenBatch:
 
 def _manifest(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, parity: Parity) -> Manifest:
     record = checkpoint.record
+    calibration = record.calibration
     return Manifest(
         model=checkpoint.spec.name,
         spec_digest=checkpoint.spec.digest,
@@ -173,14 +205,19 @@ def _manifest(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, pa
         resolution_px=job.resolution_px,
         weights_digest=digest_of_weights(checkpoint.weights),
         trained_on=record.data_description,
+        labels=record.labels,
         files=digests_of_files(folder),
         versions=versions_of(FRAMEWORKS[framework].packages),
         parity=parity,
         metrics=record.metrics,
+        temperature=calibration.temperature if calibration else 1.0,
+        distance_threshold=calibration.distance_threshold if calibration else None,
+        reproducible=record.reproducible,
     )
 
 
-def _replace_folder(built: Path, target: Path) -> None:
+def replace_folder(built: Path, target: Path) -> None:
+    """Put the finished folder ``built`` where ``target`` is or was."""
     if target.exists():
         shutil.rmtree(target)
     built.rename(target)
@@ -194,11 +231,12 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--artifacts", type=Path, required=True)
+    parser.add_argument("--golden", type=Path, required=True)
     given = parser.parse_args()
     settings = ExportSettings(model=given.model, checkpoints=given.checkpoints, artifacts=given.artifacts)
     try:
         for job in given.jobs:
-            export_artifact(given.framework, job, settings)
+            export_artifact(given.framework, job, settings, given.golden)
             sys.stdout.write(f"{job}\n")
             sys.stdout.flush()
     except HemaBenchError as error:

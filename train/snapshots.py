@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from contract.errors import RunInvalid
 from contract.storage import write_atomically
+from contract.training import EpochRecord
 from contract.weights import Weights
 from train.settings import TrainSettings
 
@@ -21,20 +22,11 @@ _PARTS = ("weights", "average", "optimizer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One epoch. ``step_ns`` is the time inside the framework's steps, ``loop_ns`` includes waiting for batches."""
-
-    epoch: int
-    mean_loss: float
-    validation_accuracy: float
-    images: int
-    step_ns: int
-    loop_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """What a run was given and how far it is; ``averaged`` counts the weights in the average."""
+    """What a run was given and how far it is; ``averaged`` counts the weights in the average.
+
+    ``early_digest`` is that of the weights after the steps that `train.replay` repeats.
+    """
 
     settings: TrainSettings
     started_from: str
@@ -43,6 +35,8 @@ class Course:
     steps: int
     averaged: int
     epochs: tuple[EpochRecord, ...]
+    startup_ns: int = 0
+    early_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contract.dataset import Dataset
+from contract.errors import InvalidSettings
 from contract.progress import Progress
 from contract.weights import digest_of_weights
 from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
-from train.dataset import DataSettings, prepare_datasets
-from train.settings import Precision, TrainSettings, recipe_for
+from train.dataset import DataSettings, prepare_dataset, prepare_datasets
+from train.settings import Precision, TrainSettings, recipe_for, taught
 from train.snapshots import snapshot_path
+from train.teacher import Teacher
 from train.training import Start, Trained, train
 
 
@@ -21,7 +23,8 @@ class TrainingPlan:
     """What to train and where to keep it. ``epochs`` None takes the recipe's.
 
     With ``from_below`` a network starts from the checkpoint of the next lower
-    resolution in ``checkpoints``, if there is one; else from random weights. With
+    resolution in ``checkpoints``, if there is one; else from random weights. ``teacher`` is
+    the checkpoint of a larger resolution that a network starts from and is taught by. With
     ``resume`` resolutions that were left unfinished go on where they were stopped.
     """
 
@@ -32,12 +35,15 @@ class TrainingPlan:
     precision: Precision = "float32"
     compiled: bool = False
     from_below: bool = True
+    teacher: Path | None = None
     resume: bool = False
     checkpoints: Path = Path("exported_models/checkpoints")
 
     def settings_at(self, resolution_px: int) -> TrainSettings:
         """The recipe of that resolution with this plan's choices."""
-        recipe = recipe_for(resolution_px)
+        recipe = recipe_for(resolution_px, self.model)
+        if self.teacher is not None:
+            recipe = taught(recipe)
         epochs = self.epochs or recipe.epochs
         return replace(
             recipe,
@@ -52,19 +58,37 @@ class TrainingPlan:
 
 
 def train_resolutions(
-    plan: TrainingPlan, datasets: dict[int, Dataset], progress: Progress
+    plan: TrainingPlan, datasets: dict[int, Dataset], progress: Progress, teacher: Teacher | None = None
 ) -> Iterator[tuple[Path, Trained]]:
     """Train each resolution of ``datasets``, lowest first; yields a checkpoint's path as soon as it is written."""
     for resolution_px in sorted(datasets):
         path = checkpoint_path(plan.checkpoints, plan.model, resolution_px)
-        yield path, _train_one(plan, path, datasets[resolution_px], resolution_px, progress)
+        yield path, _train_one(plan, path, datasets[resolution_px], progress, teacher)
 
 
-def _train_one(plan: TrainingPlan, path: Path, dataset: Dataset, resolution_px: int, progress: Progress) -> Trained:
-    unfinished = snapshot_path(path)
-    settings, start = plan.settings_at(resolution_px), _start(plan, resolution_px)
+def load_teacher(plan: TrainingPlan, data: DataSettings, resolution_px: int, progress: Progress) -> Teacher | None:
+    """The plan's teacher for a network of ``resolution_px``; raises `InvalidSettings` unless its images are larger."""
+    if plan.teacher is None:
+        return None
+    checkpoint = load_checkpoint(plan.teacher)
+    side = checkpoint.record.settings.resolution_px
+    if side <= resolution_px or checkpoint.record.settings.model != plan.model:
+        raise InvalidSettings(
+            f"{plan.teacher} is a {checkpoint.record.settings.model} of {side} px and cannot teach a {plan.model} of "
+            f"{resolution_px} px: a teacher is the same network at a larger resolution"
+        )
+    described = f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}"
+    return Teacher(checkpoint.weights, prepare_dataset(data, side, progress), described)
+
+
+def _train_one(
+    plan: TrainingPlan, path: Path, dataset: Dataset, progress: Progress, teacher: Teacher | None
+) -> Trained:
+    unfinished, resolution_px = snapshot_path(path), dataset.facts.resolution_px
+    settings, start = plan.settings_at(resolution_px), _start(plan, resolution_px, teacher)
+    settings = replace(settings, classes=len(dataset.facts.labels))
     resume = plan.resume and unfinished.is_file()
-    trained = train(settings, dataset, progress, start, keep_at=unfinished, resume=resume)
+    trained = train(settings, dataset, progress, start, keep_at=unfinished, resume=resume, replay=True, teacher=teacher)
     save_checkpoint(path, trained)
     unfinished.unlink()
     return trained
@@ -80,7 +104,9 @@ def ensure_checkpoints(
     return [path for path, _ in train_resolutions(plan, prepare_datasets(data, wanted, progress), progress)]
 
 
-def _start(plan: TrainingPlan, resolution_px: int) -> Start:
+def _start(plan: TrainingPlan, resolution_px: int, teacher: Teacher | None) -> Start:
+    if teacher is not None:
+        return Start(teacher.weights, f"{teacher.described}, and taught by them")
     below = sorted((px for px in _trained_resolutions(plan) if px < resolution_px), reverse=True)
     if not plan.from_below or not below:
         return Start(described=f"random weights, seed {plan.seed}")

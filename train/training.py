@@ -5,28 +5,39 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from contract.architecture import spec_named
 from contract.arrays import FloatArray
-from contract.dataset import Dataset
+from contract.blood_cells import LABELS
+from contract.calibration import Calibration, Distribution
+from contract.dataset import Dataset, Split
 from contract.environment import Environment, describe_environment
 from contract.errors import DataUnavailable
 from contract.manifest import Metric
 from contract.progress import Progress
-from contract.weights import Weights
-from train.batches import BatchStream
-from train.evaluate import accuracy, logits_of, recalls
+from contract.training import EVALUATED_SPLITS, NOT_CHECKED, EpochRecord, Predictions
+from contract.weights import Weights, digest_of_weights
+from train.batches import BatchStream, Stream
+from train.calibration import calibrate, final_scores
+from train.evaluate import accuracy, logits_of
 from train.frameworks import Trainer, load_framework
 from train.initial_weights import initial_weights
+from train.replay import REPLAYED_STEPS, replayed
 from train.settings import TrainSettings, learning_rate_at
-from train.snapshots import Course, EpochRecord, Snapshot, load_snapshot, require_same_course, save_snapshot
+from train.snapshots import Course, Snapshot, load_snapshot, require_same_course, save_snapshot
+from train.teacher import TaughtStream, Teacher, require_same_cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecord:
-    """What a training run was and did; ``metrics`` are of the final, averaged weights."""
+    """What a training run was and did; ``metrics`` are of the final, averaged weights.
+
+    ``reproducible`` says in words whether repeated steps gave the same weights.
+    """
 
     settings: TrainSettings
     started_from: str
@@ -38,14 +49,20 @@ class TrainingRecord:
     peak_memory_bytes: int
     epochs: tuple[EpochRecord, ...]
     metrics: tuple[Metric, ...]
+    startup_ns: int = 0
+    reproducible: str = NOT_CHECKED
+    calibration: Calibration | None = None  # none in records from before there was any
+    labels: tuple[str, ...] = LABELS
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Weights and their record."""
+    """Weights, their record, their answers to every validation and test image, and what their training images are."""
 
     weights: Weights
     record: TrainingRecord
+    predictions: Mapping[Split, Predictions] = field(default_factory=dict)
+    distribution: Distribution | None = None
 
 
 class WeightAverage:
@@ -91,13 +108,16 @@ def train(
     *,
     keep_at: Path | None = None,
     resume: bool = False,
+    replay: bool = False,
+    teacher: Teacher | None = None,
 ) -> Trained:
     """Train on the train split, watch validation, score the test split once at the end.
 
     After every epoch a snapshot is kept at ``keep_at``; with ``resume`` the run goes on
-    from it, through the batches it would have seen, to the same result.
+    from it, through the batches it would have seen, to the same result. With ``replay``
+    the first steps are repeated at the end, to say whether they give the same weights.
     """
-    stream = _stream(dataset, settings)
+    stream = _stream(dataset, settings, teacher)
     run = _Run(settings, dataset, stream, progress, start or Start())
     if resume and keep_at is not None:
         run.go_on_from(keep_at)
@@ -106,33 +126,54 @@ def train(
         if keep_at is not None:
             save_snapshot(keep_at, run.snapshot())
     run.trainer.replace_weights(run.average.weights)
-    return Trained(run.average.weights, _record(run))
+    trained = _evaluated(run)
+    if not replay:
+        return trained
+    progress(f"{settings.resolution_px} px: repeat {REPLAYED_STEPS} steps", 1, 1)
+    said = replayed(settings, run.start_weights, stream, run.early_digest)
+    return replace(trained, record=replace(trained.record, reproducible=said))
 
 
-def _stream(dataset: Dataset, settings: TrainSettings) -> BatchStream:
+def _stream(dataset: Dataset, settings: TrainSettings, teacher: Teacher | None) -> Stream:
+    plain = _plain_stream(dataset, settings, teacher)
+    if teacher is None:
+        return plain
+    network = load_framework(settings.framework).Trainer(
+        spec_named(settings.model, settings.classes), teacher.weights, settings
+    )
+    return TaughtStream(plain, network.predict, settings.teacher_share)
+
+
+def _plain_stream(dataset: Dataset, settings: TrainSettings, teacher: Teacher | None) -> BatchStream:
     positions = dataset.indices("train")
     if len(positions) < settings.batch_images:
         raise DataUnavailable(
             f"{dataset.facts.source} has {len(positions)} training images, fewer than one batch of "
             f"{settings.batch_images}. Next: choose a larger data set or a smaller batch"
         )
-    return BatchStream(dataset.images[positions], dataset.labels[positions], len(dataset.facts.labels), settings)
+    if teacher is not None:
+        require_same_cells(dataset, teacher)
+    larger = None if teacher is None else teacher.dataset.images[positions]
+    labels = dataset.labels[positions]
+    return BatchStream(dataset.images[positions], labels, len(dataset.facts.labels), settings, larger)
 
 
 class _Run:
     """The state of a run that is under way."""
 
     def __init__(
-        self, settings: TrainSettings, dataset: Dataset, stream: BatchStream, progress: Progress, start: Start
+        self, settings: TrainSettings, dataset: Dataset, stream: Stream, progress: Progress, start: Start
     ) -> None:
-        spec = spec_named(settings.model)
-        weights = start.weights or initial_weights(spec, settings.seed)
+        spec, begun = spec_named(settings.model, settings.classes), time.perf_counter_ns()
+        self.start_weights = start.weights or initial_weights(spec, settings.seed)
         self.settings, self.dataset, self.stream, self.progress = settings, dataset, stream, progress
-        self.trainer: Trainer = load_framework(settings.framework).Trainer(spec, weights, settings)
+        self.trainer: Trainer = load_framework(settings.framework).Trainer(spec, self.start_weights, settings)
+        self.startup_ns = time.perf_counter_ns() - begun
         self.average = WeightAverage(settings.average_decay)
         self.epochs: list[EpochRecord] = []
         self.started_from = start.described
         self.first_step_ns = 0
+        self.early_digest = ""  # of the weights after the steps that are repeated at the end
         self._steps = 0
 
     def go_on_from(self, path: Path) -> None:
@@ -145,6 +186,7 @@ class _Run:
         self.average = WeightAverage(self.settings.average_decay, course.averaged, snapshot.average)
         self.epochs, self.started_from = list(course.epochs), course.started_from
         self.first_step_ns, self._steps = course.first_step_ns, course.steps
+        self.startup_ns, self.early_digest = course.startup_ns, course.early_digest
 
     def snapshot(self) -> Snapshot:
         """The run as it stands between two epochs."""
@@ -156,6 +198,8 @@ class _Run:
             steps=self._steps,
             averaged=self.average.taken,
             epochs=tuple(self.epochs),
+            startup_ns=self.startup_ns,
+            early_digest=self.early_digest,
         )
         return Snapshot(
             course=course,
@@ -189,6 +233,8 @@ class _Run:
     def _after_step(self, taken_ns: int, loss: float) -> None:
         self.first_step_ns = self.first_step_ns or taken_ns
         self._steps += 1
+        if self._steps == REPLAYED_STEPS:
+            self.early_digest = digest_of_weights(self.trainer.weights())
         if self._steps % self.settings.average_every_steps == 0:
             self.average.take(self.trainer.weights())
         validated = f"  validation {self.epochs[-1].validation_accuracy:.2%}" if self.epochs else ""
@@ -206,23 +252,37 @@ class _Run:
         return score.value
 
 
-def _record(run: _Run) -> TrainingRecord:
-    dataset, facts = run.dataset, run.dataset.facts
-    validation = logits_of(run.trainer.predict, dataset, "validation")
-    test = logits_of(run.trainer.predict, dataset, "test")
+def _evaluated(run: _Run) -> Trained:
+    """The final weights, scored; the only place where the test split is looked at."""
+    dataset, peak_memory_bytes = run.dataset, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    predictions = {split: _predictions(run, split) for split in EVALUATED_SPLITS}
+    validation, test = (predictions[split].logits for split in EVALUATED_SPLITS)
+    calibration, distribution = calibrate(dataset, validation)
+    metrics = final_scores(calibration, distribution, validation, test, dataset)
+    record = _record(run, metrics, calibration, peak_memory_bytes)
+    return Trained(run.average.weights, record, predictions, distribution)
+
+
+def _predictions(run: _Run, split: Split) -> Predictions:
+    positions = run.dataset.indices(split)
+    logits = logits_of(run.trainer.predict, run.dataset, split)
+    return Predictions(positions.astype(np.int64), run.dataset.labels[positions], logits)
+
+
+def _record(run: _Run, metrics: tuple[Metric, ...], calibration: Calibration, peak_memory_bytes: int) -> TrainingRecord:
+    facts = run.dataset.facts
     return TrainingRecord(
         settings=run.settings,
         started_from=run.started_from,
         data_source=facts.source,
         data_description=facts.description,
         data_digest=facts.images_sha256,
+        labels=facts.labels,
         environment=describe_environment(),
+        startup_ns=run.startup_ns,
         first_step_ns=run.first_step_ns,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory_bytes,
         epochs=tuple(run.epochs),
-        metrics=(
-            accuracy(validation, dataset, "validation"),
-            accuracy(test, dataset, "test"),
-            *recalls(test, dataset, "test"),
-        ),
+        metrics=metrics,
+        calibration=calibration,
     )

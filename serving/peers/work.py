@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from serving.answers import probabilities_of
-from serving.classifier import ServedModel, load_model
-from serving.images import decode_image, model_input
+from serving.http.images import decode_image, model_input
+from serving.inference.classifier import ServedModel, load_model
 from serving.runtimes import create_runtime
 from serving.settings import DEFAULT_ARTIFACTS
 
@@ -42,13 +42,16 @@ class Work:
     def classify_image(self, image: Image.Image) -> dict[str, object]:
         """The answer to a decoded RGB image."""
         served = self.served
-        logits = served.model.predict(model_input(image, served.resolution_px))
+        batch = model_input(image, served.resolution_px)
+        logits = served.model.predict(batch)
         probabilities = probabilities_of(logits[0], served.temperature)
         index = probabilities.index(max(probabilities))
+        distance = served.distance_of(batch)
         return {
             "label": served.labels[index],
             "class_index": index,
             "probabilities": dict(zip(served.labels, probabilities, strict=True)),
+            "in_distribution": None if distance is None else distance.value <= distance.threshold,
         }
 
 

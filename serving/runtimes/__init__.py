@@ -1,4 +1,8 @@
-"""The runtimes there are. A new one is a sibling file and a line in `RUNTIMES`."""
+"""The runtimes there are. A new one is a sibling file and a line in `RUNTIMES`.
+
+The closed division is each framework's own artifact as it comes; the open one is what people
+who know the framework make of the same weights.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +11,64 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import cast
+from typing import Literal, cast
 
 from contract.errors import InvalidSettings, RuntimeUnavailable
-from serving.devices import CPU, Device, require_device
+from contract.parity import TOLERANCES, Precision, Tolerance
+from serving.inference.devices import CPU, Device, require_device
 from serving.runtimes.base import Runtime
+
+Division = Literal["closed", "open", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEntry:
-    """Where a runtime is, which format it loads, and which module comes with which extra.
+    """Where a runtime is, which format it loads, which module comes with which extra, and what it may be compared with.
 
-    ``format`` is None for a runtime that loads nothing.
+    ``format`` is None for a runtime that loads nothing; ``division`` is "none" for one that computes nothing.
     """
 
     location: str
     format: str | None
     module: str
     extra: str
+    division: Division = "open"
+    precision: Precision = "float32"
 
 
 RUNTIMES = {
-    "pytorch": RuntimeEntry("serving.runtimes.pytorch:PyTorchRuntime", "torch_export", "torch", "pytorch"),
+    "pytorch": RuntimeEntry("serving.runtimes.pytorch:PyTorchRuntime", "torch_export", "torch", "pytorch", "closed"),
     "tensorflow": RuntimeEntry(
-        "serving.runtimes.tensorflow:TensorFlowRuntime", "saved_model", "tensorflow", "tensorflow"
+        "serving.runtimes.tensorflow:TensorFlowRuntime", "saved_model", "tensorflow", "tensorflow", "closed"
     ),
-    "jax": RuntimeEntry("serving.runtimes.jax:JaxRuntime", "stablehlo", "jax", "jax"),
-    "onnx": RuntimeEntry("serving.runtimes.onnx:OnnxRuntime", "onnx", "onnxruntime", "onnx"),
-    "null": RuntimeEntry("serving.runtimes.null:NullRuntime", None, "numpy", "serving"),
+    "jax": RuntimeEntry("serving.runtimes.jax:JaxRuntime", "stablehlo", "jax", "jax", "closed"),
+    "onnx": RuntimeEntry("serving.runtimes.onnx:OnnxRuntime", "onnx", "onnxruntime", "onnx", "closed"),
+    "pytorch-eager": RuntimeEntry("serving.runtimes.pytorch_tuned:eager", "torch_export", "torch", "pytorch"),
+    "pytorch-aot": RuntimeEntry("serving.runtimes.pytorch_tuned:packaged", "torch_export", "torch", "pytorch"),
+    "pytorch-compile": RuntimeEntry("serving.runtimes.pytorch_tuned:compiled", "torch_export", "torch", "pytorch"),
+    "pytorch-compile-bf16": RuntimeEntry(
+        "serving.runtimes.pytorch_tuned:compiled_bfloat16", "torch_export", "torch", "pytorch", precision="bfloat16"
+    ),
+    "tensorflow-graph": RuntimeEntry(
+        "serving.runtimes.tensorflow_tuned:graph", "saved_model", "tensorflow", "tensorflow"
+    ),
+    "tensorflow-graph-bf16": RuntimeEntry(
+        "serving.runtimes.tensorflow_tuned:graph_bfloat16",
+        "saved_model",
+        "tensorflow",
+        "tensorflow",
+        precision="bfloat16",
+    ),
+    "tensorflow-xla": RuntimeEntry("serving.runtimes.tensorflow_tuned:xla", "saved_model", "tensorflow", "tensorflow"),
+    "openvino": RuntimeEntry("serving.runtimes.openvino:float32", "onnx", "openvino", "openvino"),
+    "openvino-bf16": RuntimeEntry(
+        "serving.runtimes.openvino:bfloat16", "onnx", "openvino", "openvino", precision="bfloat16"
+    ),
+    "onnx-int8": RuntimeEntry("serving.runtimes.onnx:int8", "onnx_int8", "onnxruntime", "onnx", precision="int8"),
+    "openvino-int8": RuntimeEntry(
+        "serving.runtimes.openvino:int8", "onnx_int8", "openvino", "openvino", precision="int8"
+    ),
+    "null": RuntimeEntry("serving.runtimes.null:NullRuntime", None, "numpy", "serving", "none"),
 }
 
 
@@ -48,6 +82,11 @@ def entry_of(name: str) -> RuntimeEntry:
 def formats_of(runtimes: Iterable[str]) -> dict[str, str]:
     """The artifact format that each of ``runtimes`` loads; the ones that load nothing are left out."""
     return {name: format_ for name in runtimes if (format_ := entry_of(name).format) is not None}
+
+
+def tolerance_of(name: str) -> Tolerance:
+    """How far the logits of the runtime ``name`` may be from the reference's."""
+    return TOLERANCES[entry_of(name).precision]
 
 
 def require_runtime(name: str) -> None:

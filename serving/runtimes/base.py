@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from contract.arrays import FloatArray
-from contract.manifest import Artifact
+from contract.errors import ManifestInvalid
+from contract.manifest import DISTRIBUTION_FILE, FORMATS, GOLDEN_FILE, Artifact
 
 
 class LoadedModel(Protocol):
@@ -36,3 +37,13 @@ class Runtime(Protocol):
     def describe(self) -> dict[str, str]:
         """What really runs where: library version, device, threads; read from the framework, not from the settings."""
         ...
+
+
+def require_lone_file(artifact: Artifact) -> None:
+    """Raise `ManifestInvalid` where anything lies beside the model that is none of the artifact's own files."""
+    known = {GOLDEN_FILE, DISTRIBUTION_FILE, FORMATS[artifact.manifest.format]}
+    if others := artifact.manifest.files.keys() - known:
+        raise ManifestInvalid(
+            f"{artifact.name} has {min(others)!r} beside the model, as weights outside it would be. "
+            "Next: hemabench export --force"
+        )

@@ -12,7 +12,7 @@ import numpy as np
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable, ManifestInvalid
 from contract.manifest import Artifact
-from serving.devices import Device
+from serving.inference.devices import Device
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 

@@ -8,7 +8,7 @@ from contract.arrays import FloatArray
 from contract.blood_cells import LABELS
 from contract.errors import InvalidSettings
 from contract.manifest import Artifact
-from serving.devices import Device
+from serving.inference.devices import Device
 
 
 class NullModel:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnxruntime
 
 from contract.arrays import FloatArray
-from contract.errors import DeviceUnavailable, ManifestInvalid
-from contract.manifest import FORMATS, GOLDEN_FILE, Artifact
-from serving.devices import Device
+from contract.errors import DeviceUnavailable
+from contract.manifest import Artifact
+from serving.inference.devices import Device
+from serving.runtimes.base import require_lone_file
 
 
 class OnnxModel:
@@ -27,9 +28,8 @@ class OnnxModel:
 class OnnxRuntime:
     """Sessions with ``threads`` threads inside an operator and one operator at a time."""
 
-    name = "onnx"
-
-    def __init__(self, device: Device, threads: int) -> None:
+    def __init__(self, device: Device, threads: int, name: str = "onnx") -> None:
+        self.name = name
         if device.is_cuda:
             onnxruntime.preload_dlls()  # CUDA's libraries come as Python packages and are on no search path
         self._device = device
@@ -43,11 +43,7 @@ class OnnxRuntime:
         and `ManifestInvalid` is raised where anything else lies in it.
         """
         manifest = artifact.manifest
-        if others := manifest.files.keys() - {GOLDEN_FILE, FORMATS["onnx"]}:
-            raise ManifestInvalid(
-                f"{artifact.name} has {min(others)!r} beside the model, as weights outside it would be. "
-                "Next: hemabench export --force"
-            )
+        require_lone_file(artifact)
         session = onnxruntime.InferenceSession(
             str(artifact.model_path), self._options(), providers=self._wanted_providers()
         )
@@ -94,3 +90,10 @@ class OnnxRuntime:
             "arena_extend_strategy": "kSameAsRequested",  # grow by what is needed, not to the next power of two
         }
         return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def int8(device: Device, threads: int) -> OnnxRuntime:
+    """The same with a network in int8, which ONNX Runtime computes in eight bits on the processor alone."""
+    if device.is_cuda:
+        raise DeviceUnavailable(f"{device} was asked for; onnx-int8 is made for the processor. Next: --device cpu")
+    return OnnxRuntime(device, threads, "onnx-int8")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.export.passes import move_to_device_pass
 
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
-from serving.devices import Device
+from serving.inference.devices import Device
 
 
 class PyTorchModel:
-    """One exported program as a module."""
+    """One exported program, as a module or whatever else takes a tensor and gives one."""
 
-    def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
+    def __init__(self, module: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> None:
         self._module = module
         self._device = device
 

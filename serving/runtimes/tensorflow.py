@@ -10,7 +10,7 @@ from typing import cast
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable, ManifestInvalid
 from contract.manifest import Artifact
-from serving.devices import Device
+from serving.inference.devices import Device
 
 # TensorFlow Lite imports JAX wherever it is installed. One process holds one framework, so here it is not to be found.
 cast(dict[str, ModuleType | None], sys.modules).setdefault("jax", None)
@@ -21,19 +21,19 @@ SIGNATURE = "serving_default"
 
 
 class TensorFlowModel:
-    """One concrete function. ``owner`` keeps its variables alive."""
+    """One concrete function, ``function``; ``owner`` keeps its variables alive."""
 
     def __init__(
         self, owner: object, function: Callable[..., dict[str, tf.Tensor]], input_name: str, output_name: str
     ) -> None:
         self._owner = owner
-        self._function = function
+        self.function = function
         self._input = input_name
         self._output = output_name
 
     def predict(self, images: FloatArray) -> FloatArray:
         """Logits (n, classes); ``.numpy()`` waits for the device."""
-        answer = self._function(**{self._input: tf.convert_to_tensor(images)})
+        answer = self.function(**{self._input: tf.convert_to_tensor(images)})
         logits: FloatArray = answer[self._output].numpy()
         return logits
 

@@ -48,12 +48,27 @@ def test_figures_of_several_repetitions_count_runs(build, tmp_path: Path) -> Non
     assert medians[0] <= figures.response_p50_ns.low <= figures.response_p50_ns.high <= medians[-1]
 
 
-def test_a_percentile_that_one_repetition_lacks_is_absent(build, tmp_path: Path) -> None:
-    run, runs = repetitions(build, tmp_path, repetitions=2, requests=700)
-    short = runs[1].only(np.arange(len(runs[1])) < 100)
-    figures = figures_of(run, KEY, [runs[0], short])
+def test_a_percentile_is_of_all_repetitions_requests_together(build, tmp_path: Path) -> None:
+    run, runs = repetitions(build, tmp_path, repetitions=2, requests=400)  # too few each, enough together
+    figure = figures_of(run, KEY, runs).response_p99_ns
+    together = np.sort(pooled(runs).response_time_ns)
+    assert isinstance(figure, Estimate)
+    assert figure.value == together[792 - 1]
+    assert (figure.n, figure.of) == (800, "requests in 2 runs")
+
+
+def test_a_percentile_that_all_repetitions_together_lack_is_absent(build, tmp_path: Path) -> None:
+    run, runs = repetitions(build, tmp_path, repetitions=2, requests=300)
+    figures = figures_of(run, KEY, runs)
     assert isinstance(figures.response_p99_ns, Absent)
     assert isinstance(figures.response_p50_ns, Estimate)
+
+
+def test_the_null_service_has_neither_accuracy_nor_tax(build, tmp_path: Path) -> None:
+    run, runs = repetitions(build, tmp_path, repetitions=1)
+    figures = figures_of(run, ("null", *KEY[1:]), runs)
+    assert isinstance(figures.accuracy, Absent)
+    assert isinstance(figures.serving_tax, Absent)
 
 
 def test_accuracy_is_over_the_distinct_images_of_all_repetitions(build, tmp_path: Path) -> None:

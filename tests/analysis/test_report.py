@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from analysis.plots import javascript
-from analysis.report import _inside_a_script, render_report, write_report
+from analysis.report import inside_a_script, render_report, write_report
 from analysis.runs import load_run
 from analysis.statistics import Estimate
 from analysis.summary import summarise
@@ -129,7 +129,8 @@ def test_the_same_run_gives_the_same_report(full: Path) -> None:
 def test_tables_and_pictures_are_there_without_javascript(html: str) -> None:
     body = html.split("<script")[0]
     assert body.count("<table") >= 6
-    assert body.count("<svg") == 3 + 2  # two line charts and one more for the open loop; parts at two resolutions
+    # Two line charts and one more for the open loop; parts and distributions at two resolutions; serving tax.
+    assert body.count("<svg") == 3 + 2 + 2 + 1
     assert "</main>" in body
 
 
@@ -142,7 +143,7 @@ def test_charts_carry_their_data_and_have_a_place_each(page: Page) -> None:
 
 def test_the_script_is_the_bundle_and_cannot_end_early(page: Page) -> None:
     assert page.scripts[0] == javascript()
-    assert _inside_a_script("a = '</script>'; b = /</g") == r"a = '<\/script>'; b = /</g"
+    assert inside_a_script("a = '</script>'; b = /</g") == r"a = '<\/script>'; b = /</g"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; the page is then checked as text only")
@@ -161,7 +162,7 @@ def test_in_a_browser_every_chart_comes_alive_without_an_error(full: Path, html:
 
 def test_pictures_are_described_in_words(page: Page) -> None:
     assert all(value for _, name, value in page.attributes if name == "aria-label")
-    assert sum(1 for tag, name, value in page.attributes if (tag, name, value) == ("div", "role", "img")) == 5
+    assert sum(1 for tag, name, value in page.attributes if (tag, name, value) == ("div", "role", "img")) == 8
 
 
 @pytest.mark.acceptance("D3")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.judging.findings import Limits
 from analysis.runs import Run, load_run
-from analysis.verdicts import CHECKS, Limits, Verdict, judge
+from analysis.verdicts import CHECKS, Verdict, judge
 from contract.errors import InvalidSettings
 from contract.records import ABORTED, Cell
 

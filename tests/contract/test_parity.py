@@ -64,6 +64,15 @@ def test_what_is_not_a_number_never_passes_and_is_named(value: float) -> None:
         require_parity("a", broken, logits(), TOLERANCE)
 
 
+def test_a_top_class_that_ties_with_the_references_is_accepted_and_one_further_off_is_not() -> None:
+    reference = np.array([[1.0, 0.8, 0.0]], np.float32)
+    found = np.array([[0.9, 0.95, 0.0]], np.float32)
+    loose = Tolerance(absolute=0.3, relative=0.0, tie=0.3)
+    assert require_parity("a", found, reference, loose) == pytest.approx(0.15)
+    with pytest.raises(ParityError, match="1 top classes differ"):
+        require_parity("a", found, reference, Tolerance(absolute=0.3, relative=0.0, tie=0.1))
+
+
 def test_another_top_class_is_refused_even_within_the_tolerance_and_its_image_is_named() -> None:
     reference = logits()
     reference[4, :2] = (50.0, 50.001)

@@ -25,6 +25,15 @@ def test_what_was_saved_is_loaded_bit_for_bit_and_in_canonical_order(spec_of, we
     assert load_facts(tmp_path / "w.safetensors") == {"epochs": 3}
 
 
+def test_the_same_weights_are_the_same_bytes_every_time(spec_of, weights_of, tmp_path: Path) -> None:
+    spec = spec_of()
+    weights = weights_of(spec)
+    for number in range(30):  # three metadata have six orders
+        save_weights(tmp_path / f"{number}", weights, spec, {"text": "µ"})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert load_facts(tmp_path / "0") == {"text": "µ"}
+
+
 def test_arrays_that_are_not_contiguous_are_saved_as_they_look(spec_of, weights_of, tmp_path: Path) -> None:
     spec = spec_of()
     weights = weights_of(spec)

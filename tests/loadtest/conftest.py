@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +20,9 @@ from hypothesis import HealthCheck, settings
 
 from contract.blood_cells import LABELS
 from contract.dataset import SPLITS, save_dataset_facts
-from contract.records import Scenario
-from loadtest.plan import LoadPlan
-from loadtest.server import CommandForPort, RunningService, running_service
+from contract.records import Scenario, ScenarioKind
+from loadtest.generator.plan import LoadPlan
+from loadtest.service.server import CommandForPort, RunningService, running_service
 
 # No test is about how long this machine takes.
 settings.register_profile("loadtest", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -79,10 +80,13 @@ def fake_service(fake_command: Callable[..., CommandForPort], tmp_path: Path) ->
 def make_plan(noise_folder: Path, tmp_path: Path) -> MakePlan:
     """A load plan of half a second that records to a folder of its own."""
 
-    def make(*, users: int = 1, rate_per_s: float | None = None, **changes: Any) -> LoadPlan:
-        times = {name: changes.pop(name) for name in ("warmup_s", "duration_s") if name in changes}
+    def make(
+        *, kind: ScenarioKind | None = None, users: int = 1, rate_per_s: float | None = None, **changes: Any
+    ) -> LoadPlan:
+        of_scenario = {field.name for field in fields(Scenario)}
+        times = {name: changes.pop(name) for name in of_scenario & changes.keys()}
         scenario = Scenario(
-            kind="closed_loop" if rate_per_s is None else "open_loop",
+            kind=kind or ("closed_loop" if rate_per_s is None else "open_loop"),
             seed=1,
             users=users,
             arrival_rate_per_s=rate_per_s,

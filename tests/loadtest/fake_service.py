@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 NS_PER_MS = 1_000_000
 WRONG_BODIES = {
     "no_class": b'{"label": "ig"}',
-    "wrong_class": b'{"class_index": 8}',
+    "wrong_class": b'{"class_index": 256}',
     "not_json": b"<html>sign in, please</html>",
     "empty": b"",
 }
@@ -38,6 +38,8 @@ class Behaviour:
     """``faults`` and ``stalls_s`` are keyed by the number of the request, counted from 0 as they arrive."""
 
     service_ms: float = 0.0
+    slow_ms: float = 0.0  # of every ``slow_every``-th request
+    slow_every: int = 0
     faults: dict[str, str] = field(default_factory=dict)
     stalls_s: dict[str, float] = field(default_factory=dict)
     ready_after_s: float = 0.0
@@ -47,6 +49,8 @@ class Behaviour:
     lifetime_s: float = 120.0
     class_index: int = 3
     digest: str = "f" * 64
+    pad_bytes: int = 0  # that every good answer is longer
+    compiles_at: int | None = None  # the number of the request that meets a compilation
 
 
 class Truth:
@@ -95,6 +99,9 @@ class Connection(asyncio.Protocol):
             self.send(200, json.dumps(vars(self.truth)).encode())
         elif target == "/v1/models":
             self.send(200, json.dumps(models(self.truth, self.behaviour.digest)).encode())
+        elif target == "/metrics":
+            count = self.behaviour.compiles_at is not None and self.truth.requests > self.behaviour.compiles_at
+            self.send(200, f"# a metric\nhemabench_compilations_after_ready_total {float(count)}\n".encode())
         else:
             self.send(404, b"")
 
@@ -116,8 +123,9 @@ class Connection(asyncio.Protocol):
         self.classify_well(self.truth.resolutions[-1])
 
     def classify_well(self, side: str) -> None:
+        slow = self.behaviour.slow_every and self.truth.requests % self.behaviour.slow_every == 0
         began = time.perf_counter_ns()
-        time.sleep(self.behaviour.service_ms / 1000)
+        time.sleep((self.behaviour.slow_ms if slow else self.behaviour.service_ms) / 1000)
         took = time.perf_counter_ns() - began
         self.truth.service_ns.append(took)
         self.truth.ok += 1
@@ -125,6 +133,7 @@ class Connection(asyncio.Protocol):
         parts = dict.fromkeys(PARTS, 0) | {"infer": took, "total": took}
         timing = ", ".join(f"{name};dur={ns / NS_PER_MS:.6f}" for name, ns in parts.items())
         answer = {"label": "ig", "class_index": self.behaviour.class_index, "request_id": "r"}
+        answer |= {"padding": " " * self.behaviour.pad_bytes} if self.behaviour.pad_bytes else {}
         self.send(200, json.dumps(answer).encode(), f"Server-Timing: {timing}\r\n")
 
     def fail(self, fault: str) -> None:

@@ -18,8 +18,9 @@ import pytest
 from contract.journal import read_journal
 from contract.records import REQUESTS_FILE, RequestRecord
 from contract.storage import read_json
-from loadtest.plan import TALLY_FILE, LoadTally
-from loadtest.processes import CODE, guarded_process, last_lines
+from loadtest.generator.plan import TALLY_FILE, LoadTally
+from loadtest.service.processes import CODE, guarded_process, last_lines
+from loadtest.service.server import free_port
 
 LOCUSTFILE = CODE / "loadtest" / "locustfile.py"
 NOWHERE = "http://127.0.0.1:9"
@@ -76,11 +77,18 @@ def test_without_images_it_names_the_command_that_makes_them(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.acceptance("D10")
-def test_workers_that_would_each_offer_the_whole_load_are_refused(noise_folder: Path) -> None:
-    done = run_locust("--host", NOWHERE, "--dataset", str(noise_folder), "--master", "--master-bind-port", "0")
-    assert done.returncode == 1
-    assert "every worker would offer the whole load" in done.stderr
+def test_it_runs_with_workers_of_locusts_own_making(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    load = ["--scenario", "open_loop", "--arrival-rate", "60", "--warmup", "0", "--duration", "1", "--users", "2"]
+    port = str(free_port())
+    crew = ["--processes", "2", "--spawn-rate", "2", "--master-bind-port", port, "--master-port", port]
+    with fake_service(service_ms=2) as service:
+        place = ["--host", service.url, "--dataset", str(noise_folder), "--record-to", str(folder)]
+        done = run_locust(*place, *load, *crew)
+    assert done.returncode == 0, done.stderr
+    tally = read_json(folder / TALLY_FILE, LoadTally)
+    assert (tally.workers, tally.complete) == (2, True)
+    assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.ok > 0
 
 
 def test_the_stop_of_a_person_leaves_whole_books(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_faster_contender_meets_the_same_pattern_of_bursts(seed: int) -> None:
 
 
 def test_an_open_loop_is_scheduled_over_warm_up_and_measurement() -> None:
-    scenario = PROFILES["quick"].open_loop(seed=3, capacity_per_s=400)
+    scenario = PROFILES["quick"].open_loop(3, 28, capacity_per_s=400)
     assert scenario.arrival_rate_per_s == 200
     total_s = scenario.warmup_s + scenario.duration_s
     assert scenario.warmup_s * NS_PER_S < arrivals_of(scenario)[-1] <= total_s * NS_PER_S
@@ -61,7 +61,7 @@ def test_an_open_loop_is_scheduled_over_warm_up_and_measurement() -> None:
 
 def test_a_closed_loop_has_no_schedule() -> None:
     with pytest.raises(InvalidSettings, match="closed_loop"):
-        arrivals_of(PROFILES["quick"].closed_loop(seed=3))
+        arrivals_of(PROFILES["quick"].closed_loop(3, 28))
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
@@ -69,7 +69,18 @@ def test_every_profile_has_scenarios_and_known_resolutions(name: str) -> None:
     profile = profile_named(name)
     assert profile.name == name
     assert set(profile.resolutions_px) <= set(RESOLUTIONS_PX)
-    assert profile.closed_loop(seed=0).users == 1
+    assert profile.closed_loop(0, 28).users == 1
+
+
+def test_the_full_profile_starts_every_service_five_times() -> None:
+    assert PROFILES["full"].repetitions == 5
+
+
+@given(st.integers(1, 2048), st.integers(1, 2048))
+def test_larger_images_are_never_measured_for_a_shorter_time(one: int, other: int) -> None:
+    small, large = sorted((one, other))
+    profile = PROFILES["full"]
+    assert profile.duration_s <= profile.duration_at(small) <= profile.duration_at(large)
 
 
 def test_an_unknown_profile_is_refused_by_name() -> None:

@@ -24,11 +24,11 @@ from PIL import Image
 from contract.arrays import FloatArray
 from contract.blood_cells import LABELS
 from serving.answers import Answer, LoadedModels, ModelName, decode_json
-from serving.classifier import Classifier, ServedModel
-from serving.devices import CPU
-from serving.door import Door
-from serving.endpoints import Endpoints
-from serving.launch import Launch, prepare_launch
+from serving.http.door import Door
+from serving.http.endpoints import Endpoints
+from serving.inference.classifier import Classifier, ServedModel
+from serving.inference.devices import CPU
+from serving.process.launch import Launch, prepare_launch
 from serving.runtimes import RUNTIMES
 from serving.runtimes.null import NullRuntime
 from serving.settings import ServiceSettings
@@ -129,9 +129,9 @@ def onnx_artifacts(artifacts_of: Callable[[str | None], Path]) -> Path:
     return artifacts_of("onnx")
 
 
-@pytest.fixture(scope="session", params=list(RUNTIMES))
+@pytest.fixture(scope="session", params=[name for name, entry in RUNTIMES.items() if entry.division != "open"])
 def runtime_settings(request: pytest.FixtureRequest, artifacts_of: Callable[[str | None], Path]) -> ServiceSettings:
-    """Settings of a service of every runtime in the table, at two resolutions."""
+    """Settings of a service of every runtime but the tuned ones (`predict` alone differs), at two resolutions."""
     entry = RUNTIMES[request.param]
     pytest.importorskip(entry.module, reason=f"the extra {entry.extra!r} is not installed")
     artifacts = artifacts_of(entry.format)

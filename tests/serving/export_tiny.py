@@ -54,6 +54,16 @@ def export_onnx(path: Path, side: int) -> None:
     onnx.save(model, str(path))
 
 
+def export_onnx_int8(path: Path, side: int) -> None:
+    from train.quantisation.network import quantise
+
+    original = path.with_name("original.onnx")
+    export_onnx(original, side)
+    images = np.random.default_rng(1).integers(0, 256, (32, side, side, 3), dtype=np.uint8)
+    quantise(original, path, [scale_pixels(images)])
+    original.unlink()
+
+
 def export_torch_export(path: Path, side: int) -> None:
     import torch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from contract.errors import InvalidImage
-from serving.images import decode_image
+from serving.http.images import decode_image
 
 LIMIT_BYTES = 2 << 30
 

@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from serving.classifier import load_model
+from serving.inference.classifier import load_model
 from serving.runtimes import create_runtime
 
 

@@ -14,18 +14,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.children import run_child
 from contract.dataset import dataset_folder, save_dataset_facts
-from contract.errors import DigestMismatch, InvalidImage, ParityError, RequestRefused, RuntimeUnavailable, ServiceFailed
+from contract.errors import (
+    DigestMismatch,
+    InvalidImage,
+    ParityError,
+    ProcessFailed,
+    RequestRefused,
+    RuntimeUnavailable,
+    ServiceFailed,
+)
 from contract.manifest import GOLDEN_FILE, MANIFEST_FILE, Manifest, artifact_folder, digests_of_files, save_manifest
 from contract.parity import GoldenBatch
 from contract.records import OfflinePredictions
 from contract.storage import read_json, write_json
 from serving.answers import Answer, decode_json
-from serving.children import run_child
-from serving.classify import classify_at, classify_file
+from serving.client.classify import classify_at, classify_file
+from serving.inference.verify import verify_all
 from serving.runtimes import RUNTIMES
 from serving.settings import ServiceSettings
-from serving.verify import verify_all
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,12 +60,17 @@ def dataset(tmp_path):
 
 
 def predict_offline(settings, dataset, positions, resolution_px=28):
-    """What ``python -m serving.offline`` writes; raises ``CalledProcessError``."""
+    """What ``python -m serving.inference.offline`` writes; raises ``CalledProcessError``."""
     files = [dataset / "positions.json", dataset / "offline.json"]
     write_json(files[0], positions)
     options = {"--runtime": settings.runtime, "--resolution": resolution_px, "--artifacts": settings.artifacts}
     options |= {"--dataset": dataset, "--positions-file": files[0], "--output": files[1]}
-    command = [sys.executable, "-m", "serving.offline", *(str(word) for pair in options.items() for word in pair)]
+    command = [
+        sys.executable,
+        "-m",
+        "serving.inference.offline",
+        *(str(word) for pair in options.items() for word in pair),
+    ]
     subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return read_json(files[1], OfflinePredictions)
 
@@ -70,7 +83,7 @@ def png_file(tmp_path, cell_png):
 
 
 def test_every_artifact_is_verified_by_its_own_runtime(artifacts_of):
-    names = [name for name, entry in RUNTIMES.items() if entry.format is not None]
+    names = [name for name, entry in RUNTIMES.items() if entry.division == "closed"]
     for name in names:
         artifacts = artifacts_of(RUNTIMES[name].format)
     heard = Heard()
@@ -99,7 +112,7 @@ def test_an_artifact_that_is_off_raises_in_the_parent(onnx_artifacts, tmp_path):
 
 
 def test_a_child_that_dies_is_a_failure_with_its_last_words():
-    with pytest.raises(ServiceFailed, match=r"No module named serving\.nothing"):
+    with pytest.raises(ProcessFailed, match=r"No module named serving\.nothing"):
         run_child("serving.nothing", [], int, lambda *step: None)
 
 
@@ -131,7 +144,7 @@ CLASSIFY = """
 import os, sys
 from pathlib import Path
 import msgspec
-from serving.classify import classify_file
+from serving.client.classify import classify_file
 from serving.settings import ServiceSettings
 
 answer = classify_file(Path(sys.argv[1]), ServiceSettings.from_environment(os.environ), 64)

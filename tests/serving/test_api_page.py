@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from contract.blood_cells import NOTICE
-from serving.codes import CODES
+from serving.http.codes import CODES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()

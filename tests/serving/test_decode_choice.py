@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from contract.preprocessing import resize_to_square
-from serving.images import decode_image, model_input
+from serving.http.images import decode_image, model_input
 
 CELL_SIDE_PX = 360
 

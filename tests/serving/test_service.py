@@ -41,6 +41,7 @@ def test_an_answer_has_everything_that_the_contract_names(service, runtime_setti
     answer = response.json()
     assert answer.keys() == {
         *("label", "class_index", "probabilities", "model", "calibrated", "timing_ms", "request_id", "notice"),
+        *("in_distribution", "distance", "distance_threshold"),
     }
     assert answer["label"] == LABELS[answer["class_index"]]
     assert list(answer["probabilities"]) == list(LABELS)

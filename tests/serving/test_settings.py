@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import ArtifactUnavailable, DeviceUnavailable, InvalidSettings, RuntimeUnavailable
-from serving.devices import CPU, Device, parse_device, require_device
+from serving.inference.devices import CPU, Device, parse_device, require_device
 from serving.runtimes import RUNTIMES, RuntimeEntry, create_runtime
 from serving.settings import DEFAULT_ARTIFACTS, ServiceSettings
 
@@ -26,6 +26,7 @@ all_settings = st.builds(
     line_limit=st.integers(1, 10**6),
     line_deadline_s=st.floats(0.001, 1e3),
     audit_log=st.sampled_from([None, Path("/srv/audit.jsonl")]),
+    logged_share=st.none() | st.floats(0, 1),
 )
 
 
@@ -52,6 +53,9 @@ def test_nothing_said_means_onnx_on_the_cpu():
         ("HEMABENCH_THREADS", "two"),
         ("HEMABENCH_LINE_DEADLINE_S", "-1"),
         ("HEMABENCH_MAX_BODY_BYTES", "1e6"),
+        ("HEMABENCH_REQUEST_LOG", "some"),
+        ("HEMABENCH_REQUEST_LOG", "1.5"),
+        ("HEMABENCH_REQUEST_LOG", "nan"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(variable, value):

@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.batches import BatchStream, augmented, jpeg_round_trip, smoothed_targets
+from train.batches import BatchStream, smoothed_targets
 from train.settings import TrainSettings
 
 SETTINGS = TrainSettings(batch_images=8, jpeg_share=0.0, largest_shift=0.0, label_smoothing=0.1)
 
 
-def stream(images: int = 30, settings: TrainSettings = SETTINGS) -> BatchStream:
+def stream(images: int = 30, settings: TrainSettings = SETTINGS, larger: bool = False) -> BatchStream:
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, 256, (images, 12, 12, 3), dtype=np.uint8)
-    return BatchStream(pixels, (np.arange(images) % 8).astype(np.uint8), 8, settings)
+    twice = pixels.repeat(2, axis=1).repeat(2, axis=2) if larger else None
+    return BatchStream(pixels, (np.arange(images) % 8).astype(np.uint8), 8, settings, twice)
 
 
 def test_an_epoch_is_the_same_whenever_it_is_asked_for():
@@ -63,31 +64,23 @@ def test_smoothing_keeps_the_mass_and_the_label_on_top(label, smoothing):
     assert row.argmax() == label
 
 
-@given(seed=st.integers(0, 2**32))
-def test_augmentation_without_shift_keeps_every_pixel(seed):
-    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    turned = augmented(image, 0.0, np.random.default_rng(seed))
-    assert turned.shape == image.shape
-    np.testing.assert_array_equal(np.sort(turned.reshape(-1, 3), axis=0), np.sort(image.reshape(-1, 3), axis=0))
+@pytest.mark.parametrize("turned_share", [0.0, 1.0])
+def test_the_larger_images_show_the_same_views(turned_share):
+    batch = next(
+        iter(stream(settings=replace(SETTINGS, turned_share=turned_share, mixed_share=0.4), larger=True).epoch(0))
+    )
+    assert batch.larger is not None
+    assert batch.larger.shape == (8, 24, 24, 3)
+    means = batch.larger.reshape(8, 12, 2, 12, 2, 3).mean(axis=(2, 4))
+    distances = np.abs(batch.images[:, np.newaxis] - means[np.newaxis]).mean(axis=(2, 3, 4))
+    # Each image is nearest to its own larger self, among all of the batch.
+    np.testing.assert_array_equal(distances.argmin(axis=1), np.arange(8))
 
 
-def test_augmentation_reaches_all_eight_orientations():
-    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    rng = np.random.default_rng(1)
-    assert len({augmented(image, 0.0, rng).tobytes() for _ in range(200)}) == 8
+def test_without_larger_images_there_is_nothing_for_a_teacher():
+    assert next(iter(stream().epoch(0))).larger is None
 
 
-def test_a_shift_moves_the_content_and_repeats_the_edge():
-    image = np.zeros((20, 20, 3), np.uint8)
-    image[10, 10] = 255
-    rng = np.random.default_rng(2)
-    places = {tuple(np.argwhere(augmented(image, 0.1, rng)[..., 0])[0]) for _ in range(300)}
-    assert len(places) > 20
-    assert all(7 <= row <= 12 and 7 <= column <= 12 for row, column in places)
-
-
-def test_the_jpeg_round_trip_changes_pixels_a_little():
-    ramp = np.linspace(0, 255, 28 * 28 * 3).reshape(28, 28, 3).astype(np.uint8)
-    changed = np.abs(jpeg_round_trip(ramp).astype(int) - ramp)
-    assert changed.shape == ramp.shape
-    assert 0 < changed.mean() < 12
+def test_only_a_share_of_the_images_goes_through_jpeg():
+    clean, damaged = (next(iter(stream(settings=replace(SETTINGS, jpeg_share=share)).epoch(0))) for share in (0.0, 1.0))
+    assert (clean.images != damaged.images).any(axis=(1, 2, 3)).all()

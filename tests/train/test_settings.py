@@ -35,6 +35,13 @@ def test_a_resolution_between_recipes_takes_the_nearest():
     assert recipe_for(96) == replace(RECIPES[64], resolution_px=96)
 
 
+def test_resnet18_takes_smaller_steps_and_nothing_else_of_its_own():
+    for resolution_px, recipe in RECIPES.items():
+        found = recipe_for(resolution_px, "resnet18")
+        assert found.peak_learning_rate <= 1e-3
+        assert replace(found, model="hemanet", peak_learning_rate=recipe.peak_learning_rate) == recipe
+
+
 @given(epochs=st.integers(3, 60), steps=st.integers(1, 200))
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(epochs, steps):
     settings = TrainSettings(epochs=epochs, warmup_epochs=1)

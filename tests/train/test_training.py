@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,14 @@ def dataset_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def run_training(folder: Path, cache: Path, framework: str = "pytorch", resolution_px: int = 28) -> Checkpoint:
+def run_training(
+    folder: Path, cache: Path, framework: str = "pytorch", resolution_px: int = 28, more: Sequence[str] = ()
+) -> Checkpoint:
     """One epoch by the command that users run; the checkpoint it leaves."""
     command = [sys.executable, "-m", "cli", "train", "--framework", framework, "--epochs", "1", "--seed", "3"]
     command += ["--resolution", str(resolution_px), "--data", "synthetic", "--cache", str(cache)]
-    finished = subprocess.run([*command, "--checkpoints", str(folder)], cwd=ROOT, capture_output=True, text=True)
+    command += ["--checkpoints", str(folder), "--results", str(folder / "results" / str(resolution_px)), *more]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert "accuracy is not" in finished.stderr  # rendered cells are announced
     return load_checkpoint(checkpoint_path(folder, "hemanet", resolution_px))
@@ -50,6 +54,15 @@ def test_pytorch_gives_the_same_weights_bit_for_bit_and_goes_on_to_a_higher_reso
     assert digest_of_weights(first.weights) == digest_of_weights(second.weights)
     above = run_training(tmp_path / "first", dataset_cache, resolution_px=64)
     assert above.record.started_from == f"the 28 px weights {digest_of_weights(first.weights)[:12]}"
+
+
+def test_a_network_learns_from_the_weights_of_a_larger_resolution(tmp_path, dataset_cache):
+    above = run_training(tmp_path, dataset_cache, resolution_px=64)
+    teacher = checkpoint_path(tmp_path, "hemanet", 64)
+    found = run_training(tmp_path, dataset_cache, more=["--teacher", str(teacher)])
+    digest = digest_of_weights(above.weights)[:12]
+    assert found.record.started_from == f"the 64 px weights {digest}, and taught by them"
+    assert found.record.settings.teacher_share > 0
 
 
 def test_the_average_is_a_plain_mean_at_first_and_forgets_later():

@@ -130,6 +130,8 @@ def _known(name: str) -> dict[str, Any]:
         raise InvalidSettings(f"{name} holds volumes; only flat images can be classified here")
     if known["task"].startswith("multi-label"):
         raise InvalidSettings(f"{name} has several labels per image; only sets with one can be classified here")
+    if known["task"] == "ordinal-regression":
+        raise InvalidSettings(f"{name} has grades and no classes; only sets with classes can be classified here")
     return known
 
 

@@ -30,6 +30,7 @@ from train.dataset import DATA_ROOT_VARIABLE, DataSettings, SourceFacts, data_ro
 from train.splits import assign_splits, connected_groups
 
 WINDOW_PX = 200
+PUBLISHED_IMAGES = 17_092  # Acevedo et al., Data in Brief 30 (2020) 105474
 T = TypeVar("T")
 
 
@@ -101,7 +102,7 @@ def read_index(source: Path) -> tuple[list[IndexedImage], list[tuple[str, ...]]]
 
     Copies whose labels contradict each other are left out, all of them.
     """
-    rows = list(_rows(source / "index.csv", _indexed_image))
+    rows = listed_images(source)
     images = {image.file: image for image in rows}
     if len(images) != len(rows):
         raise DataCorrupt(f"{source / 'index.csv'} lists a file twice. {_AGAIN}")
@@ -112,6 +113,11 @@ def read_index(source: Path) -> tuple[list[IndexedImage], list[tuple[str, ...]]]
     contradicting = {file for group in groups if len({images[file].label for file in group}) > 1 for file in group}
     kept = [image for image in images.values() if image.file not in contradicting]
     return kept, [group for group in groups if contradicting.isdisjoint(group)]
+
+
+def listed_images(source: Path) -> list[IndexedImage]:
+    """Every row of index.csv, those included that `read_index` leaves out."""
+    return list(_rows(source / "index.csv", _indexed_image))
 
 
 _AGAIN = "Next: put the PBC images there anew"

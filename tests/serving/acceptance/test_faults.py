@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.launch import prepare_launch
+from serving.process.launch import prepare_launch
 from serving.settings import ServiceSettings
 
 RESPAWN_LIMIT_S = 15

@@ -13,11 +13,11 @@ import pytest
 from contract.blood_cells import LABELS, NOTICE
 from contract.errors import InvalidSettings
 from serving.answers import ModelName, predict_label
-from serving.audit import require_appendable
+from serving.observe.audit import require_appendable
 
 LINE = {
-    *("time", "request_id", "image", "input", "format", "size_bytes"),
-    *("model", "digest", "label", "status", "code", "latency_ms"),
+    *("time", "request_id", "trace_id", "image", "input", "format", "size_bytes"),
+    *("model", "digest", "label", "in_distribution", "distance", "status", "code", "latency_ms"),
 }
 
 

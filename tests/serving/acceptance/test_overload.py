@@ -12,10 +12,10 @@ import pytest
 
 from contract.blood_cells import LABELS
 from serving.answers import ModelName
-from serving.classifier import Classifier, ServedModel
-from serving.devices import CPU
-from serving.door import Door
-from serving.endpoints import Endpoints
+from serving.http.door import Door
+from serving.http.endpoints import Endpoints
+from serving.inference.classifier import Classifier, ServedModel
+from serving.inference.devices import CPU
 from serving.runtimes.null import NullRuntime
 from serving.settings import ServiceSettings
 
@@ -163,6 +163,26 @@ def test_one_who_left_while_waiting_is_not_computed_for(gone, cell_png):
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             first = asyncio.create_task(ask(client, cell_png))
             await asyncio.sleep(0)
+            sent = await request_of(door, cell_png, gone=gone)
+            assert (await first).status_code == 200
+        assert bool(sent) is not gone
+
+    asyncio.run(scenario())
+    assert model.calls == (1 if gone else 2)
+
+
+@pytest.mark.acceptance("O8")
+@pytest.mark.parametrize("gone", [False, True])
+def test_one_who_left_while_a_batch_ran_is_in_no_later_one(gone, cell_png):
+    model = SlowModel(0.05)
+
+    async def scenario():
+        door = door_before(model, batching=True)
+        transport = httpx.ASGITransport(app=door)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            first = asyncio.create_task(ask(client, cell_png))
+            while not model.running:
+                await asyncio.sleep(0.001)
             sent = await request_of(door, cell_png, gone=gone)
             assert (await first).status_code == 200
         assert bool(sent) is not gone

@@ -160,7 +160,7 @@ def test_a_manifest_that_lists_more_than_the_model_is_refused(onnx_copy):
 @pytest.mark.parametrize("file", ["model.onnx", "golden.safetensors"])
 def test_a_changed_artifact_is_refused_before_a_parser_opens_it(onnx_copy, port, tmp_path, file):
     from contract.errors import DigestMismatch
-    from serving.launch import prepare_launch
+    from serving.process.launch import prepare_launch
 
     artifacts, folder = onnx_copy
     damaged = bytearray((folder / file).read_bytes())

@@ -17,15 +17,6 @@ NOT_HELD = {
         "In part: a form may have 64 parts, not 10, because several images in one request are answered one by one.",
         "The limit of 10 MB for the whole body.",
     ),
-    "D7": (
-        "In part: no single manifest covers a run folder. Records carry a CRC-32 each; data sets, artifacts "
-        "and checkpoints a SHA-256.",
-        "`sha256sum` over the run folder, kept elsewhere.",
-    ),
-    "D8": (
-        "No command compares two runs; contenders are compared within one run, on one machine.",
-        "The report prints processor, cores, memory and versions of its run.",
-    ),
     "D9": (
         "In part: a run sends a sample of the test images, not every image once, and rendered images have no accuracy.",
         "Parity of logits before a service starts; a cell whose answers differ from those without HTTP is invalid.",
@@ -34,19 +25,6 @@ NOT_HELD = {
         "A running service loads no other version: there is no reload that could fail.",
         "A rolling update: the orchestrator sends traffic to the new version when its `/readyz` answers 200, "
         "and not before.",
-    ),
-    "O8": (
-        "In part: with `--batching on` a request whose client left while it waited is computed all the same.",
-        "`--batching off`, the default on a CPU; `client_gone` is counted where the body was not complete.",
-    ),
-    "P5": (
-        "In part: answers say `calibrated`, and the manifest holds the temperature; none is fitted and no "
-        "calibration error is published yet.",
-        "`calibrated: false` in every answer of the committed models.",
-    ),
-    "P6": (
-        "Nothing recognises an image that is no blood cell; it gets one of the 8 labels.",
-        "A check before the service that the images come from the microscope and the stain that the model knows.",
     ),
     "S6": (
         "In part: `constraints.txt` pins versions, not hashes, and no audit of them runs offline.",

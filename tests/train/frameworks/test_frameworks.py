@@ -54,14 +54,14 @@ def relative_difference(found: NDArray[np.float64], reference: NDArray[np.float6
 class TestEachFramework:
     def test_computes_the_logits_of_the_numpy_reference(self, framework, spec_name, probed):
         spec = probe.spec_of(spec_name)
-        reference = reference_logits(spec, initial_weights(spec, seed=5), probe.batch().images)
+        reference = reference_logits(spec, initial_weights(spec, seed=5), probe.batch(spec_name).images)
         assert relative_difference(probed(framework, spec_name)["logits"], reference.astype(np.float64)) < 1e-4
 
     def test_returns_the_very_weights_it_was_given(self, framework, spec_name, probed):
         for name, array in initial_weights(probe.spec_of(spec_name), seed=5).items():
             np.testing.assert_array_equal(probed(framework, spec_name)[f"before/{name}"], array)
 
-    def test_changes_every_array_in_ten_steps(self, framework, spec_name, probed):
+    def test_changes_every_array_in_a_few_steps(self, framework, spec_name, probed):
         found = probed(framework, spec_name)
         for name in probe.spec_of(spec_name).parameter_shapes():
             assert not np.array_equal(found[f"after/{name}"], found[f"before/{name}"]), name
@@ -79,21 +79,24 @@ class TestEachFramework:
 @pytest.mark.parametrize("spec_name", SPECS)
 @pytest.mark.parametrize("framework", [name for name in FRAMEWORKS if name != "pytorch"])
 class TestAgainstPyTorch:
-    def test_gradients_of_the_first_step_agree_to_1e_4(self, framework, spec_name, probed):
+    def test_gradients_of_the_first_step_agree(self, framework, spec_name, probed):
         # The median of three batches: a value within rounding of zero may fall on either side of a
         # ReLU, and then that one batch has another gradient, by some 1e-3, for a reason that is no mistake.
+        effort = probe.EFFORTS[spec_name]
         found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
         names = [name.partition("/11/")[2] for name in reference if name.startswith("gradient/11/")]
         assert set(names) == {name for name in probe.spec_of(spec_name).parameter_shapes() if is_trained(name)}
         for name in names:
-            keys = [f"gradient/{seed}/{name}" for seed in probe.GRADIENT_SEEDS]
-            assert np.median([relative_difference(found[key], reference[key]) for key in keys]) < 1e-4, name
+            keys = [f"gradient/{seed}/{name}" for seed in effort.gradient_seeds]
+            assert (
+                np.median([relative_difference(found[key], reference[key]) for key in keys]) < effort.gradient_tolerance
+            ), name
 
-    def test_losses_of_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+    def test_losses_of_all_steps_agree_to_1e_3(self, framework, spec_name, probed):
         found, reference = probed(framework, spec_name)["losses"], probed("pytorch", spec_name)["losses"]
         np.testing.assert_allclose(found, reference, rtol=1e-3)
 
-    def test_weights_after_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+    def test_weights_after_the_last_step_agree_to_1e_3(self, framework, spec_name, probed):
         # Arrays are weighed together: Adam turns a gradient that is rounding noise into a full step,
         # so that single shifts, which start at zero, may differ by more than they are worth.
         found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
@@ -101,7 +104,7 @@ class TestAgainstPyTorch:
         flat = [np.concatenate([weights[name].ravel() for name in names]) for weights in (found, reference)]
         assert relative_difference(*flat) < 1e-3
 
-    def test_running_variances_after_ten_steps_agree_to_1e_3(self, framework, spec_name, probed):
+    def test_running_variances_after_the_last_step_agree_to_1e_3(self, framework, spec_name, probed):
         # PyTorch's own running variance, n / (n - 1) too large, fails this in the deepest layers.
         found, reference = probed(framework, spec_name), probed("pytorch", spec_name)
         for name in (n for n in reference if n.startswith("after/") and n.endswith(".variance")):

@@ -1,0 +1,49 @@
+"""What the calls of one place say: one number per process, and the estimate over processes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.statistics import Absent, Figure, NumberColumn, across_runs
+from contract.compute_records import CallBlock, Shape
+
+NS_PER_S = 1e9
+
+Place = tuple[str, int, Shape]  # runtime, threads, shape
+Measure = Callable[[Sequence[CallBlock]], float]
+
+
+def of_processes(blocks: Sequence[CallBlock]) -> dict[int, list[CallBlock]]:
+    """By the number of the process that made them."""
+    found: dict[int, list[CallBlock]] = defaultdict(list)
+    for block in blocks:
+        found[block.sitting.repetition].append(block)
+    return found
+
+
+def calls_of(blocks: Sequence[CallBlock]) -> NumberColumn:
+    """What every measured call took, in nanoseconds."""
+    return np.concatenate([np.array(block.took_ns, np.int64) for block in blocks])
+
+
+def images_per_s(blocks: Sequence[CallBlock]) -> float:
+    """Images over the time inside calls."""
+    images = sum(len(block.took_ns) * block.shape.batch for block in blocks)
+    return images / (sum(sum(block.took_ns) for block in blocks) / NS_PER_S)
+
+
+def cpu_s_per_image(blocks: Sequence[CallBlock]) -> float:
+    """Processor time of all threads, per image."""
+    images = sum(len(block.took_ns) * block.shape.batch for block in blocks)
+    return sum(block.cpu_ns for block in blocks) / NS_PER_S / images
+
+
+def over_processes(processes: Sequence[Sequence[CallBlock]], measure: Measure, rng: np.random.Generator) -> Figure:
+    """The median over processes of what ``measure`` says of each; `Absent` for one, which has no interval."""
+    if len(processes) < 2:
+        return Absent("one process has no interval", len(processes))
+    return replace(across_runs([measure(process) for process in processes], rng), of="processes")

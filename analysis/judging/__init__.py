@@ -1,0 +1,1 @@
+"""The checks that a cell goes through before its numbers are printed."""

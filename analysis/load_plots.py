@@ -1,0 +1,138 @@
+"""The charts of load: response times as a distribution, against throughput, and beside inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from analysis.curve import Curve, Point
+from analysis.figures import QUANTILES
+from analysis.plots import NS_PER_MS, Spec, runtime_colours, styled
+from analysis.statistics import Estimate, Figure
+from analysis.summary import RunSummary
+from analysis.tax import EVEN, ServingTax
+from analysis.wording import interval_of, runtime_name, value_of
+
+NAMED_SHARES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
+OUTCOMES = {"carried": "#2F84C6", "knee": "#009E73", "missed": "#D55E00"}
+
+
+def distribution_chart(summary: RunSummary, scenario: str, resolution_px: int) -> Spec | None:
+    """The share of requests answered within a time, a step line per runtime; none without numbers."""
+    contenders = [one for one in summary.of_scenario(scenario) if one.figures and one.resolution_px == resolution_px]
+    rows = [
+        {"runtime": runtime_name(one.runtime), "share": share, "value_ms": max(time_ns, 1.0) / NS_PER_MS}
+        for one in contenders
+        if one.figures
+        for share, time_ns in zip(QUANTILES, one.figures.response_quantiles_ns, strict=False)
+    ]
+    if not rows:
+        return None
+    lines = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X("value_ms:Q", title="response time, ms", scale=alt.Scale(type="log")),
+            y=alt.Y("share:Q", title="share of requests", axis=alt.Axis(format="%")),
+            color=_runtime_colour(summary),
+            order="share:Q",
+        )
+    )
+    marks = [{"share": share, "name": name} for share, name in NAMED_SHARES]
+    named = alt.Chart(alt.InlineData(values=marks)).encode(y="share:Q")
+    rules = named.mark_rule(strokeDash=[2, 4], opacity=0.5, color="currentColor")
+    text = named.mark_text(align="left", dy=-5, color="currentColor").encode(x=alt.value(4), text="name:N")
+    return styled(alt.layer(rules, text, lines).properties(height=260))
+
+
+def curve_chart(curve: Curve) -> Spec | None:
+    """Median and p99 response time against answers per second, the knee marked; none without numbers."""
+    rows = [row for point in curve.points for row in _curve_rows(curve, point)]
+    if not rows:
+        return None
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("answers_per_s:Q", title="answers per second"),
+        y=alt.Y("value_ms:Q", title="response time, ms", scale=alt.Scale(type="log")),
+        detail="percentile:N",
+    )
+    lines = base.mark_line(strokeWidth=2, color="currentColor", opacity=0.6).encode(
+        strokeDash=alt.StrokeDash("percentile:N", title=None, legend=alt.Legend(orient="top")), order="rate_per_s:Q"
+    )
+    intervals = base.mark_rule().encode(y="low_ms:Q", y2="high_ms:Q")
+    points = base.mark_point(size=70, filled=True).encode(
+        color=alt.Color(
+            "outcome:N",
+            title=None,
+            scale=alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values())),
+            legend=alt.Legend(orient="top"),
+        ),
+        shape=alt.Shape("outcome:N", title=None, scale=alt.Scale(domain=list(OUTCOMES))),
+        tooltip=["rate_per_s:Q", "answers_per_s:Q", "percentile:N", "value:N", "interval:N", "n:Q"],
+    )
+    return styled(alt.layer(lines, intervals, points).properties(height=280))
+
+
+def tax_chart(summary: RunSummary, taxes: Sequence[ServingTax]) -> Spec | None:
+    """Serving tax against resolution, a line per runtime; below the dashed rule the model outweighs the server."""
+    rows = [
+        {
+            "runtime": runtime_name(tax.runtime),
+            "resolution_px": tax.resolution_px,
+            "value": tax.tax.value,
+            "low": tax.tax.low,
+            "high": tax.tax.high,
+        }
+        for tax in taxes
+        if isinstance(tax.tax, Estimate)
+    ]
+    if not rows:
+        return None
+    sides = sorted({tax.resolution_px for tax in taxes})
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X(
+            "resolution_px:Q",
+            title="resolution, px",
+            scale=alt.Scale(type="log", base=2, domain=[sides[0] * 0.88, sides[-1] * 1.12], nice=False),
+            axis=alt.Axis(values=sides, format="d", grid=False),
+        ),
+        color=_runtime_colour(summary),
+    )
+    y = alt.Y("value:Q", title="round trip ÷ inference", scale=alt.Scale(type="log", nice=True))
+    even = alt.Chart(alt.InlineData(values=[{"even": EVEN}])).mark_rule(strokeDash=[4, 4], color="currentColor")
+    layers = (
+        even.encode(y=alt.Y("even:Q", title="round trip ÷ inference")),
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
+        base.mark_point(size=70, filled=True).encode(y=y, shape=alt.Shape("runtime:N", title=None, legend=None)),
+    )
+    return styled(alt.layer(*layers).properties(height=260))
+
+
+def _runtime_colour(summary: RunSummary) -> Any:
+    colours = runtime_colours(summary.runtimes)
+    names = [runtime_name(runtime) for runtime in summary.runtimes]
+    scale = alt.Scale(domain=names, range=[colours[runtime] for runtime in summary.runtimes])
+    return alt.Color("runtime:N", title=None, scale=scale, legend=alt.Legend(orient="top", columns=5))
+
+
+def _curve_rows(curve: Curve, point: Point) -> list[Spec]:
+    outcome = "knee" if point == curve.knee else "carried" if point.passed else "missed"
+    percentiles: dict[str, Figure] = {"p50": point.response_p50_ns, "p99": point.response_p99_ns}
+    return [
+        {
+            "rate_per_s": point.rate_per_s,
+            "answers_per_s": point.answers_per_s,
+            "percentile": name,
+            "outcome": outcome,
+            "value_ms": figure.value / NS_PER_MS,
+            "low_ms": figure.low / NS_PER_MS,
+            "high_ms": figure.high / NS_PER_MS,
+            "value": value_of(figure, "ms"),
+            "interval": interval_of(figure, "ms"),
+            "n": point.answered,
+        }
+        for name, figure in percentiles.items()
+        if isinstance(figure, Estimate) and figure.low > 0
+    ]

@@ -1,0 +1,134 @@
+"""What the form of an image costs: estimates over rounds, a table for the terminal and a page for docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from analysis.page import markdown_table
+from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_over_rounds
+from analysis.wording import runtime_name
+from contract.blood_cells import NOTICE
+from contract.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
+
+NS_PER_MS = 1e6
+DRAWS = 2_000
+FORM_NAMES = {PNG: "PNG", JPEG: "JPEG", TENSOR: "raw FP32 tensor", NUMBERS: "JSON numbers"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadFigures:
+    """One form at one resolution; each figure is the median over rounds. ``to_png`` is the ratio of the p50s."""
+
+    form: str
+    resolution_px: int
+    wire_bytes: int
+    requests: int
+    decode_ms: Estimate
+    p50_ms: Estimate
+    p99_ms: Estimate
+    to_png: Figure
+
+
+def summarise_payloads(comparison: PayloadComparison, rng: np.random.Generator) -> tuple[PayloadFigures, ...]:
+    """Figures of every form at every resolution; ``rng`` resamples whole rounds."""
+    cells = {(window.resolution_px, window.form) for window in comparison.windows}
+    return tuple(_figures(comparison, *cell, rng) for cell in sorted(cells, key=_order))
+
+
+def _order(cell: tuple[int, str]) -> tuple[int, int]:
+    side, form = cell
+    return side, list(FORM_NAMES).index(form)
+
+
+def _windows(comparison: PayloadComparison, side: int, form: str) -> list[PayloadWindow]:
+    found = (each for each in comparison.windows if (each.resolution_px, each.form) == (side, form))
+    return sorted(found, key=lambda window: window.round)
+
+
+def _figures(comparison: PayloadComparison, side: int, form: str, rng: np.random.Generator) -> PayloadFigures:
+    windows, png = _windows(comparison, side, form), _windows(comparison, side, PNG)
+
+    def over_rounds(measure: Callable[[PayloadWindow], float]) -> Estimate:
+        return across_runs([measure(window) for window in windows], rng, DRAWS)
+
+    ratio: Figure = Absent("PNG was not measured")
+    if len(png) == len(windows):
+        ratio = ratio_over_rounds(_medians_ms(windows), _medians_ms(png), rng, DRAWS)
+    return PayloadFigures(
+        form=form,
+        resolution_px=side,
+        wire_bytes=windows[0].wire_bytes,
+        requests=sum(len(window.round_trips_ns) for window in windows),
+        decode_ms=over_rounds(lambda window: float(np.median(window.decode_ns)) / NS_PER_MS),
+        p50_ms=over_rounds(lambda window: float(np.median(window.round_trips_ns)) / NS_PER_MS),
+        p99_ms=over_rounds(lambda window: float(np.percentile(window.round_trips_ns, 99)) / NS_PER_MS),
+        to_png=ratio,
+    )
+
+
+def _medians_ms(windows: list[PayloadWindow]) -> FloatColumn:
+    return np.array([float(np.median(window.round_trips_ns)) / NS_PER_MS for window in windows])
+
+
+_HEADINGS = ("px", "form", "bytes on the wire", "decode ms", "response p50 ms", "p99 ms", "p50 ÷ PNG", "requests")
+
+
+def _row(figures: PayloadFigures) -> list[str]:
+    return [
+        str(figures.resolution_px),
+        FORM_NAMES[figures.form],
+        f"{figures.wire_bytes:,}",
+        *(_shown(figure, 3) for figure in (figures.decode_ms, figures.p50_ms, figures.p99_ms)),
+        "1" if figures.form == PNG else _shown(figures.to_png, 2),
+        f"{figures.requests:,}",
+    ]
+
+
+def _shown(figure: Figure, decimals: int) -> str:
+    if isinstance(figure, Absent):
+        return f"– ({figure.reason})"
+    value, low, high = (f"{number:,.{decimals}f}" for number in (figure.value, figure.low, figure.high))
+    return f"{value} ({low}–{high})"
+
+
+def payloads_table(figures: tuple[PayloadFigures, ...]) -> Table:
+    """For the terminal."""
+    table = Table(title="The same image in four forms: medians over rounds with 95 % intervals", title_justify="left")
+    for number, heading in enumerate(_HEADINGS):
+        table.add_column(heading, justify="left" if number == 1 else "right")
+    for each in figures:
+        table.add_row(*_row(each))
+    return table
+
+
+def payloads_page(comparison: PayloadComparison, figures: tuple[PayloadFigures, ...]) -> str:
+    """The same as Markdown, with how it was measured."""
+    environment = comparison.environment
+    rounds = 1 + max(window.round for window in comparison.windows)
+    return "\n".join(
+        [
+            "# What the form of an image costs",
+            "",
+            f"Made by `{comparison.command}` at {comparison.measured_at}. {NOTICE}",
+            "",
+            f"{runtime_name(comparison.runtime)}, one thread on core {_cores(comparison.service_cores)}; the client "
+            f"on core {_cores(comparison.client_cores)}, one connection over raw sockets. PNG and JPEG go to "
+            "`/v1/classify`, tensors to `/v2`, binary or as JSON. All come from one image per "
+            f"resolution, encoded beforehand. {rounds} rounds in an order drawn anew each time; figures are their "
+            "medians, intervals come from resampling whole rounds. Decoding is what the service itself says.",
+            "",
+            *markdown_table(_HEADINGS, [_row(each) for each in figures]),
+            "",
+            f"Machine: {environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
+            f"{environment.system}, Python {environment.python}.",
+            "",
+        ]
+    )
+
+
+def _cores(cores: tuple[int, ...]) -> str:
+    return ", ".join(map(str, cores)) or "any"

@@ -1,0 +1,1 @@
+"""Recorded training runs -> statistics, curves, errors, report."""

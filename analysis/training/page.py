@@ -1,0 +1,86 @@
+"""A training campaign as Markdown, for documents that keep a result beside the command that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.page import markdown_table
+from analysis.training import wording
+from analysis.training.summary import NetworkFigures, TrainingSummary
+from analysis.training.tables import comparison_rows
+from contract.blood_cells import NOTICE
+
+GIB = 2**30
+
+
+def training_page(summary: TrainingSummary) -> str:
+    """What the terminal shows of ``summary``, with classes, the machine and how to repeat it."""
+    frameworks = [
+        (network.resolution_px, framework) for network in summary.networks for framework in network.frameworks
+    ]
+    lines = [
+        f"# Training campaign {summary.name}",
+        "",
+        *_origin(summary),
+        *_section(
+            "Frameworks, over seeds",
+            "Means over seeds with Student's 95 % interval; calibrated: after temperature scaling.",
+            wording.FRAMEWORK_HEADINGS,
+            [wording.framework_row(*one) for one in frameworks],
+        ),
+        *_section(
+            "Frameworks on the same images",
+            "McNemar's exact test, two-sided, test images; Holm's correction over all rows.",
+            wording.COMPARISON_HEADINGS,
+            comparison_rows(summary),
+        ),
+        *_section(
+            "Speed and memory",
+            "Medians over epochs, whole epochs resampled, first step left out; one process per run. Time to 97 %: "
+            "until the end of the first epoch that validated at 97 %.",
+            wording.SPEED_HEADINGS,
+            [wording.speed_row(*one) for one in frameworks],
+        ),
+        *_section(
+            "Every run",
+            "Accuracies with Wilson's 95 % interval; each run scored the test images once.",
+            wording.RUN_HEADINGS,
+            [wording.run_row(figures) for figures in summary.runs],
+        ),
+        *(line for network in summary.networks for line in _recalls(network)),
+        *(f"Reproducible: {said} ({len(n)} runs)." for said, n in wording.reproducibility(summary.runs).items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _origin(summary: TrainingSummary) -> list[str]:
+    """Data, machine and commands."""
+    first, environment = summary.runs[0].run, summary.runs[0].run.environment
+    data = sorted({figures.run.data_description for figures in summary.runs})
+    commands = sorted({figures.run.command for figures in summary.runs})
+    loud = [] if summary.is_real else ["**Rendered images: speed is measured, accuracy is not.**", ""]
+    return [
+        *loud,
+        f"Data: {'; '.join(data)}. Machine: {environment.cpu_model}, {environment.cores} cores, "
+        f"{environment.memory_bytes / GIB:.1f} GiB, {environment.accelerator or 'no accelerator'}. "
+        f"{first.created[:10]}. {NOTICE}",
+        "",
+        *(f"    {command}" for command in commands),
+        f"    hemabench report results/training/{summary.name} --page PAGE",
+        "",
+    ]
+
+
+def _section(title: str, note: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"## {title}", "", note, "", *markdown_table(headings, rows), ""] if rows else []
+
+
+def _recalls(network: NetworkFigures) -> list[str]:
+    labels = network.runs[0].run.labels
+    rows = [
+        (wording.framework_name(figures.run.framework), f"{figures.run.seed}", *map(wording.share, figures.recalls))
+        for figures in network.runs
+    ]
+    title = f"Recall at {network.resolution_px} px, {network.model}"
+    note = f"{network.test_images:,} test images, Wilson's 95 % intervals."
+    return _section(title, note, ("framework", "seed", *labels), rows)

@@ -1,0 +1,147 @@
+"""Training figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from analysis.statistics import Absent, Figure
+from analysis.training.summary import FrameworkFigures, RunFigures
+from analysis.wording import plain
+
+FRAMEWORK_NAMES = {"pytorch": "PyTorch", "keras": "TensorFlow/Keras", "flax": "JAX/Flax"}
+GIB = 2**30
+RUN_HEADINGS = (
+    "px",
+    "framework",
+    "seed",
+    "validation accuracy",
+    "test accuracy",
+    "AUC",
+    "ECE, %",
+    "ECE calibrated, %",
+    "first step, s",
+    "to 97 %, s",
+    "all epochs, s",
+    "peak, GiB",
+)
+FRAMEWORK_HEADINGS = (
+    "px",
+    "framework",
+    "seeds",
+    "validation accuracy",
+    "test accuracy",
+    "AUC",
+    "ECE, %",
+    "ECE calibrated, %",
+)
+SPEED_HEADINGS = (
+    "px",
+    "framework",
+    "images/s, steps alone",
+    "images/s, loop",
+    "first step, s",
+    "to 97 %, s",
+    "peak, GiB",
+)
+COMPARISON_HEADINGS = (
+    "px",
+    "seed",
+    "frameworks",
+    "only the first right",
+    "only the second right",
+    "p",
+    "p, Holm",
+)
+
+
+def framework_name(framework: str) -> str:
+    """``JAX/Flax`` for ``flax``."""
+    return FRAMEWORK_NAMES.get(framework, framework)
+
+
+def share(figure: Figure) -> str:
+    """``98.34 % [97.85, 98.73]``, or why there is no number."""
+    if isinstance(figure, Absent):
+        return figure.reason
+    return f"{100 * figure.value:.2f} % [{100 * figure.low:.2f}, {100 * figure.high:.2f}]"
+
+
+def number(figure: Figure, factor: float = 1.0) -> str:
+    """``512 [498, 521]`` in units of ``1 / factor``, or why there is no number."""
+    if isinstance(figure, Absent):
+        return figure.reason
+    value, interval = plain(figure.scaled(factor))
+    return f"{value} [{interval.replace(' to ', ', ')}]"
+
+
+def area(figure: Figure) -> str:
+    """``0.99912 [0.99850, 0.99951]``, or why there is no number."""
+    if isinstance(figure, Absent):
+        return figure.reason
+    return f"{figure.value:.5f} [{figure.low:.5f}, {figure.high:.5f}]"
+
+
+def error_rate(figure: Figure) -> str:
+    """``0.82 [0.61, 1.24]`` in per cent, or why there is no number."""
+    if isinstance(figure, Absent):
+        return figure.reason
+    return f"{100 * figure.value:.2f} [{100 * figure.low:.2f}, {100 * figure.high:.2f}]"
+
+
+def chance(p: float) -> str:
+    """A p-value; nothing below a thousandth is told apart."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def run_row(figures: RunFigures) -> tuple[str, ...]:
+    """The cells under `RUN_HEADINGS`."""
+    run = figures.run
+    return (
+        f"{run.resolution_px}",
+        framework_name(run.framework),
+        f"{run.seed}",
+        share(figures.validation_accuracy),
+        share(figures.accuracy),
+        area(figures.auc),
+        error_rate(figures.calibration_error),
+        error_rate(figures.calibrated_error),
+        f"{figures.first_step_s:.1f}",
+        "never" if figures.to_target_s is None else f"{figures.to_target_s:.0f}",
+        f"{figures.loop_s:.0f}",
+        f"{run.peak_memory_bytes / GIB:.2f}",
+    )
+
+
+def framework_row(resolution_px: int, figures: FrameworkFigures) -> tuple[str, ...]:
+    """The cells under `FRAMEWORK_HEADINGS`."""
+    return (
+        f"{resolution_px}",
+        framework_name(figures.framework),
+        f"{len(figures.runs)}",
+        share(figures.validation_accuracy),
+        share(figures.accuracy),
+        area(figures.auc),
+        error_rate(figures.calibration_error),
+        error_rate(figures.calibrated_error),
+    )
+
+
+def speed_row(resolution_px: int, figures: FrameworkFigures) -> tuple[str, ...]:
+    """The cells under `SPEED_HEADINGS`."""
+    return (
+        f"{resolution_px}",
+        framework_name(figures.framework),
+        number(figures.steps_images_per_s),
+        number(figures.loop_images_per_s),
+        number(figures.first_step_s),
+        number(figures.to_target_s),
+        number(figures.peak_memory_bytes, 1 / GIB),
+    )
+
+
+def reproducibility(runs: Iterable[RunFigures]) -> dict[str, list[str]]:
+    """Names of runs by what their record says of a repetition."""
+    said: dict[str, list[str]] = {}
+    for figures in runs:
+        said.setdefault(figures.run.reproducible, []).append(figures.run.name)
+    return said

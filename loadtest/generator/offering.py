@@ -1,0 +1,249 @@
+"""One load plan being carried out: which request is next, which are under way, and when it is over.
+
+Runs inside Locust, on gevent's one thread, but knows nothing of Locust.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import numpy as np
+from gevent.event import Event
+from gevent.pool import Pool
+from numpy.typing import NDArray
+
+from contract.journal import JournalWriter
+from contract.records import REQUESTS_FILE, Phase, StepOutcome
+from contract.storage import write_json
+from loadtest.generator.exchange import Reply
+from loadtest.generator.ledger import Ledger, OpenRequest
+from loadtest.generator.payloads import Payload
+from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
+from loadtest.generator.workers import ALL, Agree, Share, alone
+from loadtest.scenarios import CLOSED_LOOP, NS_PER_S, arrivals_of
+from loadtest.steps import Step, next_step
+
+_SETTLING_S = 0.01  # how often the end looks for answers that are still out
+
+Fire = Callable[[OpenRequest], None]
+
+
+class Offering:
+    """Hands out the requests of ``plan`` and records what becomes of them.
+
+    Users call `next_in_closed_loop`, or `next_arrival`, `launch` and `wait_for_step`; one
+    greenlet calls `carry_out`; `close` may be called by anybody, more than once. ``error``
+    holds what ended it before its time. ``agree`` adds up the counts of several workers.
+    """
+
+    def __init__(
+        self, plan: LoadPlan, payloads: tuple[Payload, ...], *, share: Share = ALL, agree: Agree = alone
+    ) -> None:
+        self.plan = plan
+        self.error: BaseException | None = None
+        self._payloads, self._share, self._agree = payloads, share, agree
+        self._folder = Path(plan.record_to)
+        self._ledger = Ledger(JournalWriter(self._folder / REQUESTS_FILE))
+        self._pool = Pool(max(1, plan.scenario.users // share.of) if self._is_offline else plan.in_flight_limit)
+        self._cut_short, self._turn = Event(), Event()
+        self._closed = self._complete = False
+        self._outcomes: list[StepOutcome] = []
+        first = next_step(plan.scenario, ())
+        assert first is not None  # every scenario offers something
+        self._cpu_ns, self._started_ns = time.process_time_ns(), time.perf_counter_ns()
+        self._begin_step(first)
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether requests follow a schedule; otherwise each user waits for the answer before."""
+        return self.plan.scenario.kind != CLOSED_LOOP
+
+    @property
+    def _is_offline(self) -> bool:
+        return self.plan.scenario.kind == "offline"
+
+    def next_in_closed_loop(self) -> OpenRequest | None:
+        """A request to send at once; None when the load is over."""
+        now_ns = time.perf_counter_ns()
+        if self._closed or now_ns >= self._end_ns:
+            return None
+        return self._begin(now_ns)
+
+    def next_arrival(self) -> int | None:
+        """When the next request is due, on the clock of ``perf_counter_ns``; None when this step has none left.
+
+        Each instant is handed out once, however many users ask.
+        """
+        if self._closed or self._next_arrival == len(self._arrivals_ns):
+            return None
+        due_ns = int(self._arrivals_ns[self._next_arrival])
+        self._next_arrival += 1
+        return due_ns
+
+    def wait_for_step(self) -> bool:
+        """Wait until another step has begun; false when there is none."""
+        if not self._closed:
+            self._turn.wait()
+        return not self._closed
+
+    def launch(self, due_ns: int, fire: Fire) -> None:
+        """Start the request that was due at ``due_ns`` beside the others, or drop it when too many are in flight.
+
+        Offline, where all are due at once, it waits for a free place instead.
+        """
+        if self._is_offline:
+            self._pool.wait_available()
+        if self._closed:
+            return
+        if self._pool.full() or due_ns < self._began_ns:  # the latter: its step is over
+            self._ledger.drop()
+            return
+        self._pool.spawn(fire, self._begin(due_ns)).link_exception(self._crashed)
+
+    def sending(self, request: OpenRequest) -> None:
+        """Note that ``request`` goes out now; in a closed loop that is also when it was meant to."""
+        request.sent_ns = time.perf_counter_ns()
+        if not self.is_scheduled:
+            request.scheduled_ns = request.sent_ns
+
+    def settle(self, request: OpenRequest, reply: Reply) -> None:
+        """Record how ``request`` ended. A disk that refuses the record ends the load."""
+        if self._closed:
+            return  # it has been recorded as aborted
+        try:
+            self._ledger.settle(
+                request,
+                finished_ns=reply.finished_ns,
+                status=reply.status,
+                answered=reply.answered,
+                failure=reply.failure,
+                parts_ns=reply.parts_ns,
+            )
+        except OSError as error:
+            self.fail(error)
+        self._count(request, reply)
+
+    def fail(self, error: BaseException) -> None:
+        """End the load before its time; the first error is kept."""
+        self.error = self.error or error
+        self._cut_short.set()
+
+    def carry_out(self) -> None:
+        """Offer step after step; return when the last is over, or at `fail`."""
+        try:
+            while self._wait_for_end_of_step():
+                self._outcomes.append(self._agree(self._end_step()))
+                following = next_step(self.plan.scenario, self._outcomes)
+                if following is None:
+                    self._complete = True
+                    return
+                self._begin_step(following)
+        except OSError as error:
+            self.fail(error)
+
+    def close(self) -> None:
+        """Abort what is in flight and write the tally; raises ``OSError`` when the disk refuses."""
+        if self._closed:
+            return
+        self._closed = True
+        self._turn.set()
+        self._pool.kill()
+        tally = self._tally(time.perf_counter_ns())
+        self._ledger.close()
+        write_json(self._folder / TALLY_FILE, tally)
+
+    def _begin_step(self, step: Step) -> None:
+        relative = self._own_arrivals(step)
+        self._step = step
+        self._dropped_before, self._by_end, self._in_time = self._ledger.dropped, 0, 0
+        self._began_ns = time.perf_counter_ns()
+        self._measured_from_ns = self._began_ns + round(step.warmup_s * NS_PER_S)
+        self._end_ns = self._measured_from_ns + round(step.duration_s * NS_PER_S)
+        self._measured_begun = 0
+        self._arrivals_ns: NDArray[np.int64] = relative + self._began_ns
+        self._next_arrival = 0
+        turn, self._turn = self._turn, Event()
+        turn.set()
+
+    def _own_arrivals(self, step: Step) -> NDArray[np.int64]:
+        if not self.is_scheduled:
+            return np.empty(0, dtype=np.int64)
+        own: NDArray[np.int64] = arrivals_of(self.plan.scenario, step)[self._share.index :: self._share.of]
+        return own
+
+    def _wait_for_end_of_step(self) -> bool:
+        """Return when every request is sent and settled, or when it has been waited long enough; false at `fail`."""
+        all_at_once = self._step.requests is not None
+        if not all_at_once and self._cut_short.wait((self._end_ns - time.perf_counter_ns()) / NS_PER_S):
+            return False
+        deadline_ns = self._end_ns + (0 if all_at_once else round(self.plan.drain_s * NS_PER_S))
+        while self._is_busy() and time.perf_counter_ns() < deadline_ns:
+            if self._cut_short.wait(_SETTLING_S):
+                return False
+        return not self._cut_short.is_set()
+
+    def _end_step(self) -> StepOutcome:
+        """Give up what is still out, and count."""
+        for _ in self._arrivals_ns[self._next_arrival :]:
+            self._ledger.drop()
+        self._next_arrival = len(self._arrivals_ns)
+        if self.is_scheduled:  # in a closed loop the users themselves are waiting: see `close`
+            self._pool.kill()
+            self._ledger.abort_open(time.perf_counter_ns())
+        rate = self._step.rate_per_s
+        return StepOutcome(
+            step=self._step.number,
+            rate_per_s=None if rate is None else rate / self._share.of,
+            began_ns=self._began_ns,
+            measured_from_ns=self._measured_from_ns,
+            end_ns=self._end_ns,
+            due=self._due(),
+            by_end=self._by_end,
+            in_time=self._in_time,
+            dropped=self._ledger.dropped - self._dropped_before,
+        )
+
+    def _due(self) -> int:
+        """How many requests of this step were to be measured."""
+        if not self.is_scheduled:
+            return self._measured_begun
+        return int((self._arrivals_ns >= self._measured_from_ns).sum()) if self._step.measured else 0
+
+    def _tally(self, now_ns: int) -> LoadTally:
+        share = (time.process_time_ns() - self._cpu_ns) / max(now_ns - self._started_ns, 1)
+        if self.error is None:
+            self._ledger.abort_open(now_ns)
+        ledger = self._ledger
+        return LoadTally(
+            started=ledger.started,
+            ok=ledger.ok,
+            failed=ledger.failed,
+            aborted=ledger.aborted,
+            dropped=ledger.dropped,
+            cpu_share=share,
+            complete=self._complete,
+            steps=tuple(self._outcomes),
+        )
+
+    def _begin(self, scheduled_ns: int) -> OpenRequest:
+        number = self._ledger.started * self._share.of + self._share.index
+        measured = self._step.measured and scheduled_ns >= self._measured_from_ns
+        phase: Phase = "measured" if measured else "warmup"
+        self._measured_begun += measured
+        return self._ledger.begin(self._payloads[number % len(self._payloads)], phase, scheduled_ns, self._step.number)
+
+    def _count(self, request: OpenRequest, reply: Reply) -> None:
+        if reply.failure is not None or request.phase != "measured":
+            return
+        limit_s = self.plan.scenario.p99_limit_s
+        self._by_end += reply.finished_ns <= self._end_ns
+        self._in_time += limit_s is None or reply.finished_ns - request.scheduled_ns <= limit_s * NS_PER_S
+
+    def _is_busy(self) -> bool:
+        return self._ledger.in_flight > 0 or self._next_arrival < len(self._arrivals_ns)
+
+    def _crashed(self, greenlet: gevent.Greenlet) -> None:
+        self.fail(greenlet.exception)

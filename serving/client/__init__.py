@@ -1,0 +1,1 @@
+"""The other side of the wire: classify an image or a folder at a running service."""

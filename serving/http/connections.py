@@ -1,0 +1,116 @@
+"""What a client may do to a connection before there is a request: uvicorn sets no deadline and no limit there.
+
+A request's head must be complete within `HEAD_DEADLINE_S` and `MAX_HEADER_BYTES`, and its URL
+be no longer than `MAX_URL_BYTES`. Whatever breaks a rule, or is no HTTP at all (two framings of
+one body, say), gets the same JSON error as everywhere, and its connection is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any
+
+from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.answers import error_body
+from serving.http.bodies import MAX_HEADER_BYTES
+
+HEAD_DEADLINE_S = 8.0
+MAX_URL_BYTES = 8_192
+
+_BAD_REQUEST = (400, "bad_request", "these bytes are no HTTP request")
+_HEADERS_TOO_LARGE = (400, "headers_too_large", f"the headers exceed {MAX_HEADER_BYTES:,} bytes")
+_URL_TOO_LONG = (414, "url_too_long", f"the URL is longer than {MAX_URL_BYTES:,} bytes")
+_TOO_SLOW = (408, "headers_too_slow", f"the headers did not arrive within {HEAD_DEADLINE_S:g} s")
+
+
+def guard_connections() -> None:
+    """Make uvicorn, which BentoML starts with its protocol left to choice, choose `GuardedProtocol`."""
+    HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's own protocol, which gives up a connection that never becomes a request.
+
+    A head that comes in one piece, as nearly all do, costs two comparisons: the deadline
+    is only set where a connection waits for the rest.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._refused = _BAD_REQUEST
+        self._head_bytes = 0
+        self._in_head = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection has the deadline from its first moment."""
+        super().connection_made(transport)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to wait for."""
+        self._lift_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn does; what is no whole head afterwards is counted and waited for."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self._refuse(_HEADERS_TOO_LARGE)
+        if self._in_head or self.cycle is None or self.cycle.response_complete:
+            self._set_deadline()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head is whole; what is raised here uvicorn answers by `send_400_response`."""
+        self._in_head = False
+        self._lift_deadline()
+        if len(self.url) > MAX_URL_BYTES:
+            self._refused = _URL_TOO_LONG
+            raise ValueError
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """The answer to what cannot be read as a request."""
+        self._refuse(self._refused)
+
+    def _set_deadline(self) -> None:
+        if self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._too_slow)
+
+    def _lift_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            return  # a pipelined request that follows one still being answered
+        if self._in_head:
+            self._refuse(_TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def _refuse(self, refused: tuple[int, str, str]) -> None:
+        self._in_head = False
+        self._lift_deadline()
+        status, code, message = refused
+        request_id = secrets.token_hex(8)
+        body = error_body(code, message, request_id)
+        head = (
+            *(STATUS_LINE[status], b"content-type: application/json\r\n", b"content-length: %d\r\n" % len(body)),
+            *(b"x-request-id: %b\r\n" % request_id.encode(), b"connection: close\r\n\r\n"),
+        )
+        self.transport.write(b"".join((*head, body)))
+        self.transport.close()

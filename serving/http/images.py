@@ -1,0 +1,235 @@
+"""Bytes -> pixels, by one written rule for every runtime.
+
+format      PNG, JPEG, WebP, TIFF or BMP, told by the bytes; else 415 ``unsupported_image``
+whole       a PNG's chunks and checksums, a JPEG's end; else 422 ``corrupt_image``
+frames      one; else 422 ``multi_frame``
+size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
+            at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory
+colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean; CMYK and YCbCr by
+            Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating point,
+            32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
+alpha       laid over white, a transparent colour of RGB, grey or a palette included
+ICC         profiles are ignored, and counted by the caller
+EXIF        orientation 1 to 8 is obeyed; any other, or an unreadable one, counts as 1
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.Image import Transpose
+
+from contract.arrays import FloatArray
+from contract.errors import InvalidImage
+from contract.preprocessing import resize_to_square, scale_pixels
+from serving.http.signatures import Format, corrupt, format_of, require_whole, webp_size
+
+MAX_PIXELS = 25_000_000
+MIN_SIDE_PX, MAX_SIDE_PX = 8, 8_192
+MAX_ASPECT = 8
+
+# Whatever Pillow's decoders raise on hostile bytes; each kind has been seen. A bomb's own error is apart.
+DECODER_ERRORS = (
+    OSError,  # UnidentifiedImageError included
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,  # NotImplementedError included
+    EOFError,
+    MemoryError,  # a size that only the decoder believed
+    struct.error,
+    zlib.error,
+)
+BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+_OPENERS: dict[Format, Callable[[io.BytesIO], Image.Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,  # opened only to say why it is refused
+}
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSE = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+
+_BITS_PER_SAMPLE_TAG = 258
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """An image whose header has passed every rule; its pixels are not decoded yet."""
+
+    image: Image.Image
+
+    @property
+    def pixels(self) -> int:
+        """How much work `decode` will be."""
+        return self.image.width * self.image.height
+
+    @property
+    def has_icc_profile(self) -> bool:
+        """Whether a colour profile is being ignored."""
+        return "icc_profile" in self.image.info
+
+    def decode(self) -> Image.Image:
+        """The upright RGB image; raises `InvalidImage`."""
+        try:
+            self.image.load()
+            return _as_rgb(_upright(self.image))
+        except BOMB_ERRORS as error:
+            raise too_many_pixels() from error
+        except DECODER_ERRORS as error:
+            raise corrupt(f"its {self.image.format} data cannot be decoded") from error
+
+
+def open_image(data: bytes) -> OpenedImage:
+    """``data`` judged by everything but its pixels; raises `InvalidImage`, whose message echoes nothing of it."""
+    format_ = format_of(data)
+    if format_ is None:
+        raise _unsupported_format()
+    require_whole(format_, data)
+    if format_ == "WEBP":
+        _require_size(*webp_size(data))
+    try:
+        image = _OPENERS[format_](io.BytesIO(data))
+        frames_follow = bool(getattr(image, "is_animated", False))
+    except BOMB_ERRORS as error:
+        raise too_many_pixels() from error
+    except DECODER_ERRORS as error:
+        raise corrupt(f"its {format_} header cannot be read") from error
+    if frames_follow:
+        raise InvalidImage("the file holds several frames or pages; send one", code="multi_frame", status=422)
+    if format_ == "GIF":
+        raise _unsupported_format()
+    _require_size(image.width, image.height)
+    return OpenedImage(image)
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """The upright RGB image in ``data``; raises `InvalidImage`."""
+    return open_image(data).decode()
+
+
+def model_input(image: Image.Image, resolution_px: int) -> FloatArray:
+    """An RGB image as a batch of one, (1, side, side, 3) in [-1, 1], by the contract's preprocessing."""
+    return scale_pixels(np.asarray(resize_to_square(image, resolution_px)))[np.newaxis]
+
+
+def too_many_pixels() -> InvalidImage:
+    """The refusal of an image that would take too much memory."""
+    return InvalidImage(f"the image has more than {MAX_PIXELS:,} pixels", code="too_many_pixels", status=422)
+
+
+def _unsupported_format() -> InvalidImage:
+    return InvalidImage(
+        "the bytes are no image of a kind that is read here: PNG, JPEG, WebP, TIFF, BMP",
+        code="unsupported_image",
+        status=415,
+    )
+
+
+def _require_size(width_px: int, height_px: int) -> None:
+    if width_px * height_px > MAX_PIXELS:
+        raise too_many_pixels()
+    short, long = sorted((width_px, height_px))
+    if short < MIN_SIDE_PX or long > MAX_SIDE_PX or long > MAX_ASPECT * short:
+        raise InvalidImage(
+            f"the image is {width_px} x {height_px} pixels; sides must have {MIN_SIDE_PX} to {MAX_SIDE_PX:,} pixels "
+            f"and one may be at most {MAX_ASPECT} times the other",
+            code="bad_dimensions",
+            status=422,
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except DECODER_ERRORS:  # unreadable EXIF says nothing about the pixels
+        return image
+    method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    rule = _COLOUR_RULES.get(image.mode)
+    if rule is None:
+        raise InvalidImage(
+            f"pixels of the kind {image.mode} have no agreed meaning as a colour", code="unsupported_mode", status=422
+        )
+    return rule(image)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
+
+
+def _plain_or_keyed(image: Image.Image) -> Image.Image:
+    return _over_white(image.convert("RGBA")) if "transparency" in image.info else image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    ground = Image.new("RGB", rgba.size, "white")
+    ground.paste(rgba, mask=rgba.getchannel("A"))
+    return ground
+
+
+def _premultiplied_grey(image: Image.Image) -> Image.Image:
+    return _over_white(image.convert("LA"))
+
+
+def _sixteen_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.uint32)
+    brightest = (1 << _significant_bits(image)) - 1
+    scaled = (np.minimum(values, brightest) * 255 + brightest // 2) // brightest
+    if isinstance(key := image.info.get("transparency"), int):
+        scaled[values == key] = 255
+    return Image.fromarray(scaled.astype(np.uint8), "L").convert("RGB")
+
+
+def _significant_bits(image: Image.Image) -> int:
+    """16, or what a TIFF says its samples have: 12 bits come in 16-bit words."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(image.tag_v2.get(_BITS_PER_SAMPLE_TAG, (16,))[0])
+    return 16
+
+
+_COLOUR_RULES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "RGB": _plain_or_keyed,
+    "L": _plain_or_keyed,
+    "1": _plain_or_keyed,
+    "P": _plain_or_keyed,
+    "LA": _over_white,
+    "PA": _over_white,
+    "RGBA": _over_white,
+    "RGBa": _over_white,
+    "La": _premultiplied_grey,
+    "RGBX": _plain,
+    "CMYK": _plain,
+    "YCbCr": _plain,
+    "I;16": _sixteen_bits,
+    "I;16L": _sixteen_bits,
+    "I;16B": _sixteen_bits,
+}

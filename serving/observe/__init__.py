@@ -1,0 +1,1 @@
+"""What can be seen of a running service: time, metrics and the audit log."""

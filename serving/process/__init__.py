@@ -1,0 +1,1 @@
+"""The processes of a service: how they are started, watched and stopped."""

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.statistics import fewest_requests
+from contract.compute_records import Shape
+from contract.errors import ArtifactUnavailable, InvalidSettings
+from loadtest.compute.planning import (
+    CALLS_OF_A_MEDIAN,
+    PROFILES,
+    ComputeSettings,
+    own_cores,
+    plan_compute,
+    profile_named,
+    runtimes_of,
+)
+from serving.runtimes import RUNTIMES
+
+SMOKE = profile_named("smoke")
+
+
+def settings(**changes) -> ComputeSettings:
+    return ComputeSettings(**({"profile": SMOKE, "artifacts": Path("none"), "runtimes": ("null",)} | changes))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_makes_enough_calls_for_a_median(name):
+    plan = plan_compute(settings(profile=replace(profile_named(name), processes=3)))
+    assert plan.fewest_calls * plan.rounds * 3 >= CALLS_OF_A_MEDIAN == fewest_requests(0.5)
+    assert plan.shapes == tuple(sorted(set(plan.shapes)))
+
+
+def test_one_thread_and_all_cores_are_the_default():
+    assert {sitting.threads for sitting in plan_compute(settings()).sittings} == {1, len(own_cores())}
+
+
+def test_all_threads_are_tried_before_the_next_repetition():
+    sittings = plan_compute(settings(threads=(1,))).sittings
+    assert [sitting.name for sitting in sittings] == ["r1-1thread", "r2-1thread"]
+
+
+def test_the_null_runtime_is_always_there():
+    assert plan_compute(settings()).runtimes == ("null",)
+    assert Shape(resolution_px=28, batch=1) in plan_compute(settings()).shapes
+
+
+def test_the_closed_division_is_the_four_native_artifacts():
+    assert runtimes_of("closed") == ("pytorch", "tensorflow", "jax", "onnx")
+
+
+def test_both_divisions_are_the_whole_table_but_the_null_runtime():
+    assert {*runtimes_of("closed"), *runtimes_of("open")} == {*runtimes_of("all")} == {*RUNTIMES} - {"null"}
+
+
+def test_an_artifact_that_is_missing_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(ArtifactUnavailable, match="hemabench export"):
+        plan_compute(settings(runtimes=("onnx",), artifacts=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"runtimes": ()}, "name at least one"),
+        ({"threads": (len(own_cores()) + 1,)}, "cores there are"),
+        ({"resume": True}, "name the folder"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(changes, words):
+    with pytest.raises(InvalidSettings, match=words):
+        settings(**changes)
+
+
+def test_a_profile_and_a_division_that_are_not_there_name_those_that_are():
+    with pytest.raises(InvalidSettings, match="full, quick, smoke"):
+        profile_named("slow")
+    with pytest.raises(InvalidSettings, match="closed, open, all"):
+        runtimes_of("tuned")

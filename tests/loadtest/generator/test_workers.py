@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from contract.errors import RunInvalid
+from contract.journal import read_journal
+from contract.records import REQUESTS_FILE, Cell, RequestRecord, StepOutcome
+from loadtest.campaign.cells import Surroundings, measure_cell
+from loadtest.generator.launch import offer
+from loadtest.generator.plan import TALLY_FILE, LoadPlan
+from loadtest.generator.workers import Share, merge_tallies, share_of, worker_folder
+from loadtest.scenarios import arrivals_of
+
+
+def records_in(folder: Path) -> tuple[RequestRecord, ...]:
+    return read_journal(folder / REQUESTS_FILE, RequestRecord).records
+
+
+@pytest.mark.acceptance("D10")
+def test_workers_offer_one_schedule_between_them_and_keep_one_set_of_books(
+    fake_service: Callable, make_plan: Callable, truth_at: Callable
+) -> None:
+    plan = make_plan(rate_per_s=60, warmup_s=0.3, duration_s=1.5)
+    with fake_service(service_ms=2) as service:
+        tally = offer(service.url, plan, workers=2)
+        truth = truth_at(service.url)
+    records = records_in(Path(plan.record_to))
+    assert (tally.workers, tally.complete) == (2, True)
+    assert tally.started == tally.ok == truth["ok"] == len(records) == len(arrivals_of(plan.scenario))
+    assert [record.request for record in records] == list(range(len(records)))
+    parts = [records_in(worker_folder(Path(plan.record_to), index)) for index in (0, 1)]
+    assert abs(len(parts[0]) - len(parts[1])) <= 1
+    # Raw requests were put together: what all of them say is what the merged journal says.
+    together = [record.response_time_ns for part in parts for record in part]
+    merged = [record.response_time_ns for record in records]
+    assert np.percentile(together, 99) == np.percentile(merged, 99)
+    assert sum(step.due for step in tally.steps) == sum(record.phase == "measured" for record in records)
+
+
+def test_workers_take_the_next_step_together(fake_service: Callable, make_plan: Callable) -> None:
+    plan = make_plan(kind="ladder", rate_per_s=30, rate_growth=4.0, duration_s=1.0)
+    with fake_service(service_ms=10) as service:
+        tally = offer(service.url, plan, workers=2)
+    assert [step.rate_per_s for step in tally.steps] == pytest.approx([30, 120])
+    records = records_in(Path(plan.record_to))
+    assert {record.step for record in records} == {0, 1}
+    assert tally.started == len(records)
+
+
+def test_a_lost_worker_makes_the_load_invalid(fake_service: Callable, make_plan: Callable) -> None:
+    plan = make_plan(rate_per_s=50, duration_s=60.0)
+    journal = worker_folder(Path(plan.record_to), 1) / REQUESTS_FILE
+    killed: list[int] = []
+
+    def kill_one(elapsed_s: float) -> None:
+        if killed or not journal.exists() or journal.stat().st_size < 1_000:
+            return
+        locusts = [child for child in psutil.Process().children(recursive=True) if "locust" in child.cmdline()]
+        workers = [child for child in locusts if "locust" in (child.parent() or child).cmdline()]
+        workers = [child for child in workers if "loadtest.service.guard" not in child.cmdline()]
+        newest = max(workers, key=lambda child: child.pid)
+        newest.kill()
+        killed.append(newest.pid)
+
+    cell = Cell(runtime="fake", resolution_px=28, scenario="open_loop")
+    with fake_service(service_ms=2) as service:
+        outcome = measure_cell(service.url, cell, plan, Surroundings(), ticking=kill_one, workers=2)
+    assert killed
+    assert outcome.error is not None
+    assert "a worker was lost: 1 of 2 are left" in outcome.error
+    assert outcome.ok > 0  # what was recorded until then is kept
+    assert not (Path(plan.record_to) / TALLY_FILE).exists()
+
+
+def test_counts_of_workers_add_up() -> None:
+    one = StepOutcome(
+        step=2, rate_per_s=25, began_ns=5, measured_from_ns=7, end_ns=9, due=100, by_end=90, in_time=80, dropped=1
+    )
+    other = StepOutcome(
+        step=2, rate_per_s=25, began_ns=4, measured_from_ns=8, end_ns=9, due=50, by_end=50, in_time=50, dropped=0
+    )
+    total = one + other
+    assert (total.rate_per_s, total.due, total.by_end, total.in_time, total.dropped) == (50, 150, 140, 130, 1)
+    assert (total.began_ns, total.measured_from_ns, total.end_ns) == (4, 7, 9)
+
+
+def test_a_worker_in_the_place_of_a_lost_one_is_refused(make_plan: Callable) -> None:
+    plan: LoadPlan = make_plan()
+    assert share_of(plan, Share(index=1, of=2)).record_to.endswith("worker-1")
+    with pytest.raises(RunInvalid, match="start all of them anew"):
+        share_of(plan, Share(index=2, of=2))
+
+
+def test_a_worker_whose_count_is_not_here_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunInvalid, match="shared folder"):
+        merge_tallies(tmp_path, 2)

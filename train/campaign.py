@@ -1,0 +1,201 @@
+"""Several training runs that are to be compared: every framework, seed and resolution, each in a fresh process.
+
+A process holds one framework, and one run: a second run in it would find compiled
+steps and memory of the first, and its time to the first step and its peak would lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from contract.children import answer_parent, run_child, tell_parent
+from contract.errors import InvalidSettings, RunInvalid
+from contract.progress import Progress
+from contract.training import (
+    TRAINING_FILE,
+    TrainingRun,
+    load_training_record,
+    run_name,
+    save_training_run,
+)
+from contract.weights import digest_of_weights
+from train.dataset import DataSettings, choose_source, prepare_dataset, prepare_datasets
+from train.frameworks import FRAMEWORKS
+from train.stages import TrainingPlan, load_teacher, train_resolutions
+from train.training import Trained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignSettings:
+    """What to train: ``plan`` for each of ``frameworks``, ``seeds`` and ``resolutions_px``; records go to ``folder``.
+
+    One framework and one seed leave their weights in the plan's ``checkpoints``; several
+    have a folder each below the campaign's own. With the plan's ``resume`` finished runs
+    are kept and the one that was under way goes on.
+    """
+
+    plan: TrainingPlan
+    data: DataSettings
+    frameworks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    resolutions_px: tuple[int, ...]
+    folder: Path
+    command: str
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.frameworks if name not in FRAMEWORKS]:
+            raise InvalidSettings(f"no framework is called {unknown[0]!r}; choose from: {', '.join(FRAMEWORKS)}")
+        if not (self.frameworks and self.seeds and self.resolutions_px):
+            raise InvalidSettings("a campaign has at least one framework, one seed and one resolution")
+
+    def jobs(self) -> Iterator[Job]:
+        """Lowest resolution first, because the next one starts from it; then whole seeds, so that
+        what is finished when a campaign is stopped can be compared.
+        """
+        teacher = self.plan.teacher and self.plan.teacher.absolute()
+        alone = len(self.frameworks) == len(self.seeds) == 1
+        for resolution_px in sorted(set(self.resolutions_px)):
+            for seed in sorted(set(self.seeds)):
+                for framework in dict.fromkeys(self.frameworks):
+                    own = self.folder / "checkpoints" / f"{framework}-s{seed}"
+                    folder = (self.plan.checkpoints if alone else own).absolute()
+                    plan = replace(self.plan, framework=framework, seed=seed, checkpoints=folder, teacher=teacher)
+                    yield Job(
+                        plan=plan,
+                        data=self.data,
+                        resolution_px=resolution_px,
+                        record=(self.folder / run_name(plan.model, resolution_px, framework, seed)).absolute(),
+                        command=self.command,
+                    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run in a process of its own; ``record`` is the folder of its record."""
+
+    plan: TrainingPlan
+    data: DataSettings
+    resolution_px: int
+    record: Path
+    command: str
+
+    @property
+    def cost(self) -> int:
+        """About how long it takes, beside the others of its campaign."""
+        return int(self.plan.settings_at(self.resolution_px).epochs * self.resolution_px**2)
+
+    def to_json(self) -> str:
+        """For the command line of the process that does it."""
+        return msgspec.json.encode(self, enc_hook=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """What `to_json` gave."""
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda type_, value: type_(value))
+
+
+def train_campaign(settings: CampaignSettings, progress: Progress) -> list[Path]:
+    """Run every job that is not finished; returns the folders of all records, in the order of the jobs."""
+    jobs = list(settings.jobs())
+    due = [job for job in jobs if not _is_finished(job)]
+    if due:
+        settled = choose_source(settings.data, settings.resolutions_px).settings
+        prepare_datasets(settled, settings.resolutions_px, progress)
+        for heard, job in _with_progress(due, progress):
+            arguments = [replace(job, data=_absolute(settled)).to_json()]
+            run_child("train.campaign", arguments, str, heard)
+    return [job.record for job in jobs]
+
+
+def default_campaign(now: datetime | None = None) -> str:
+    """A campaign's name where none is given: the time in UTC."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _absolute(data: DataSettings) -> DataSettings:
+    return replace(data, cache=data.cache.absolute(), root=data.root and data.root.absolute())
+
+
+def _is_finished(job: Job) -> bool:
+    """Whether its record is there; raises `RunInvalid` where that was not asked for, or is of other settings."""
+    if not (job.record / TRAINING_FILE).is_file():
+        return False
+    if not job.plan.resume:
+        raise RunInvalid(f"{job.record} is there already. Next: --resume keeps it, another --campaign trains anew")
+    if load_training_record(job.record).settings != msgspec.to_builtins(job.plan.settings_at(job.resolution_px)):
+        raise RunInvalid(f"{job.record} was trained with other settings. Next: repeat them, or another --campaign")
+    return True
+
+
+def _with_progress(jobs: list[Job], progress: Progress) -> Iterator[tuple[Progress, Job]]:
+    """Each job with a progress that counts all of them as one piece of work."""
+    total, before = sum(job.cost for job in jobs), 0
+    for number, job in enumerate(jobs):
+        named = f"{job.plan.framework}, seed {job.plan.seed} ({number + 1}/{len(jobs)}): "
+        yield _part_of(progress, named, before, job.cost, total), job
+        before += job.cost
+
+
+def _part_of(progress: Progress, named: str, before: int, cost: int, all_of_it: int) -> Progress:
+    def heard(what: str, done: float, total: float) -> None:
+        progress(named + what, before + cost * (done / total if total else 1), all_of_it)
+
+    return heard
+
+
+def run_job(job: Job, progress: Progress) -> str:
+    """Train in this process, write checkpoint and record; returns the record's folder."""
+    dataset = prepare_dataset(job.data, job.resolution_px, progress)
+    teacher = load_teacher(job.plan, job.data, job.resolution_px, progress)
+    ((_, trained),) = train_resolutions(job.plan, {job.resolution_px: dataset}, progress, teacher)
+    run = training_run(trained, real=dataset.facts.real, labels=dataset.facts.labels, command=job.command)
+    save_training_run(job.record, run, trained.predictions)
+    return str(job.record)
+
+
+def training_run(trained: Trained, *, real: bool, labels: tuple[str, ...], command: str) -> TrainingRun:
+    """What analysis is told of ``trained``."""
+    record, settings = trained.record, trained.record.settings
+    return TrainingRun(
+        model=settings.model,
+        framework=settings.framework,
+        resolution_px=settings.resolution_px,
+        seed=settings.seed,
+        batch_images=settings.batch_images,
+        settings=msgspec.to_builtins(settings),
+        started_from=record.started_from,
+        data_source=record.data_source,
+        data_description=record.data_description,
+        data_digest=record.data_digest,
+        data_is_real=real,
+        environment=record.environment,
+        command=command,
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        weights_digest=digest_of_weights(trained.weights),
+        startup_ns=record.startup_ns,
+        first_step_ns=record.first_step_ns,
+        peak_memory_bytes=record.peak_memory_bytes,
+        epochs=record.epochs,
+        reproducible=record.reproducible,
+        temperature=record.calibration.temperature if record.calibration else None,
+        labels=labels,
+    )
+
+
+def main() -> None:
+    """Do one job, for `train_campaign`."""
+    parser = argparse.ArgumentParser(prog="python -m train.campaign", description=main.__doc__)
+    parser.add_argument("job", type=Job.from_json)
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args()
+    answer_parent(given.output, lambda: run_job(given.job, tell_parent))
+
+
+if __name__ == "__main__":
+    main()
