@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.runs import NOT_RECORDED, Requests
 from analysis.statistics import Figure, proportion
-from contract.records import OfflinePredictions
+from contract.records.load import OfflinePredictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from analysis.runs import Requests
 from analysis.statistics import Absent, Estimate, Figure, median, percentile
-from contract.rates import holds_limit, keeps_up
-from contract.records import CellOutcome, Scenario, StepOutcome
+from contract.records.load import CellOutcome, Scenario, StepOutcome
+from contract.statistics.rates import holds_limit, keeps_up
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

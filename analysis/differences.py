@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.runs import Requests
 from analysis.statistics import holm, permutation_p
-from contract.records import NULL_RUNTIME
+from contract.records.load import NULL_RUNTIME
 
 # Smaller differences are not called differences, however narrow their intervals.
 MINIMUM_EFFECT = 1.03

@@ -22,7 +22,7 @@ from analysis.statistics import (
     percentile_across_runs,
     rate_per_s,
 )
-from contract.records import NULL_RUNTIME, RunPlan
+from contract.records.load import NULL_RUNTIME, RunPlan
 from contract.timing import PARTS, TOTAL
 
 # Denser towards the end, where the waiting is.

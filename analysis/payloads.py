@@ -12,7 +12,7 @@ from analysis.page import markdown_table
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_over_rounds
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
-from contract.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
 
 NS_PER_MS = 1e6
 DRAWS = 2_000

@@ -12,7 +12,7 @@ from rich.text import Text
 from analysis.page import markdown_table
 from analysis.statistics import Absent, Estimate, Figure, across_runs, ratio_over_rounds
 from contract.blood_cells import NOTICE
-from contract.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
 
 NS_PER_MS, NS_PER_US, NS_PER_S = 1e6, 1e3, 1e9
 DRAWS = 2_000

@@ -13,8 +13,8 @@ from analysis.page import markdown_table
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
-from contract.records import NULL_RUNTIME
-from contract.referees import (
+from contract.records.load import NULL_RUNTIME
+from contract.records.referees import (
     LATEST_SEND_NS,
     LOADGEN,
     LOCUST,

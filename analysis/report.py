@@ -19,7 +19,7 @@ from analysis.statistics import fewest_requests
 from analysis.summary import RunSummary, summarise
 from analysis.tax import crossovers, serving_taxes
 from contract.blood_cells import NOTICE
-from contract.records import REPORT_FILE, STEPPED_KINDS
+from contract.records.load import REPORT_FILE, STEPPED_KINDS
 from contract.storage import write_atomically
 from contract.timing import PARTS
 

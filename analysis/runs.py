@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataCorrupt, HemaBenchError, RunInvalid
-from contract.journal import read_journal
-from contract.records import (
+from contract.records.journal import read_journal
+from contract.records.load import (
     ABORTED,
     CELL_FILE,
     RECORDS_VERSION,

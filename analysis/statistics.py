@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.intervals import wilson
+from contract.statistics.intervals import wilson
 
 FloatColumn = NDArray[np.float64]
 NumberColumn = NDArray[Any]

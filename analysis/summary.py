@@ -16,7 +16,7 @@ from analysis.statistics import Absent, Estimate, Figure, ResampledMedian, ratio
 from analysis.verdicts import Status, Verdict, judge
 from analysis.wording import RUNTIME_NAMES, SCENARIO_NAMES
 from contract.errors import InvalidSettings
-from contract.records import NULL_RUNTIME, STEPPED_KINDS, Cell, RunPlan, Scenario
+from contract.records.load import NULL_RUNTIME, STEPPED_KINDS, Cell, RunPlan, Scenario
 
 USUAL_BASELINE = "pytorch"
 

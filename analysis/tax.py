@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.summary import Contender, RunSummary
-from contract.records import NULL_RUNTIME
+from contract.records.load import NULL_RUNTIME
 
 CLOSED_LOOP = "closed_loop"
 # Inference is half of the round trip: from there on the model outweighs everything else.

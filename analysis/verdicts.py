@@ -20,7 +20,7 @@ from analysis.judging.machine import busy_machine, clock, compilations, other_gu
 from analysis.judging.stationarity import drift
 from analysis.runs import NOT_RECORDED, RecordedCell, Run
 from analysis.statistics import fewest_requests, name_of
-from contract.records import CellOutcome, Scenario
+from contract.records.load import CellOutcome, Scenario
 from contract.timing import PARTS, TOTAL
 
 Status = Literal["valid", "invalid", "missing"]

@@ -94,8 +94,8 @@ def conclude_compute(folder: Path, as_json: bool, baseline: str | None = None, p
     from analysis.compute.runs import load_compute_run
     from analysis.compute.summary import summarise_compute
     from analysis.compute.tables import compute_as_json, compute_tables
-    from contract.records import REPORT_FILE, SUMMARY_FILE
-    from contract.seal import add_to_seal
+    from contract.records.load import REPORT_FILE, SUMMARY_FILE
+    from contract.records.seal import add_to_seal
     from contract.storage import write_atomically
 
     summary = summarise_compute(load_compute_run(folder), baseline=baseline)

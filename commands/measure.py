@@ -36,7 +36,7 @@ from commands.prepare import image_settings
 
 
 class LoadKind(StrEnum):
-    """The scenarios that `contract.records.Scenario` describes."""
+    """The scenarios that `contract.records.load.Scenario` describes."""
 
     CLOSED_LOOP = "closed_loop"
     OPEN_LOOP = "open_loop"
@@ -91,7 +91,7 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Load a running service and report what its users would have waited."""
-    from contract.records import Scenario
+    from contract.records.load import Scenario
     from loadtest.campaign.single import offer_load
     from train.dataset import prepare_folders
 
@@ -141,7 +141,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Images, weights, artifacts, parity, load tests, report: the whole chain."""
-    from contract.records import NULL_RUNTIME
+    from contract.records.load import NULL_RUNTIME
     from loadtest.campaign.planning import CampaignSettings
     from loadtest.campaign.running import run_campaign
     from loadtest.scenarios import profile_named
@@ -217,9 +217,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Print a run's table and write its report.html, from its raw records; of training, mistakes or compute, too."""
-    from contract.compute_records import is_compute_folder
-    from contract.mistakes import is_mistakes_folder
-    from contract.training import is_training_folder
+    from contract.records.compute import is_compute_folder
+    from contract.records.mistakes import is_mistakes_folder
+    from contract.records.training import is_training_folder
 
     if folder is not None and is_training_folder(folder):
         _conclude_training(folder, cache, page, as_json)
@@ -243,8 +243,8 @@ def _conclude(folder: Path, as_json: bool, baseline: str | None = None, page: Pa
     from analysis.runs import load_run
     from analysis.summary import summarise
     from analysis.tables import summary_as_json, summary_tables
-    from contract.records import REPORT_FILE, SUMMARY_FILE
-    from contract.seal import add_to_seal
+    from contract.records.load import REPORT_FILE, SUMMARY_FILE
+    from contract.records.seal import add_to_seal
     from contract.storage import write_atomically
 
     summary = summarise(load_run(folder), baseline=baseline)
@@ -284,7 +284,7 @@ def _conclude_training(folder: Path, cache: Path, page: Path | None, as_json: bo
 
 def _newest(results: Path) -> Path:
     from contract.errors import RunInvalid
-    from contract.records import RUN_FILE
+    from contract.records.load import RUN_FILE
 
     runs = sorted(results.glob(f"*/{RUN_FILE}"), key=lambda plan: plan.stat().st_mtime)
     if not runs:

@@ -88,7 +88,7 @@ def conclude_mistakes(folder: Path, page: Path | None, as_json: bool) -> None:
     from analysis.mistakes.report import save_mistakes_report
     from analysis.mistakes.summary import summarise_mistakes
     from analysis.mistakes.tables import mistakes_as_json, mistakes_tables
-    from contract.mistakes import CHART_FILE
+    from contract.records.mistakes import CHART_FILE
     from contract.storage import write_atomically
 
     run = load_mistakes(folder)

@@ -123,7 +123,7 @@ def train(
 ) -> None:
     """Train the network, keep a record of each run, and write a checkpoint per resolution."""
     from analysis.training.tables import trained_table
-    from contract.training import load_training_record
+    from contract.records.training import load_training_record
     from train.campaign import CampaignSettings, default_campaign, train_campaign
     from train.dataset import model_for
     from train.frameworks import FRAMEWORKS

@@ -32,7 +32,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.dataset import load_dataset
 from contract.errors import HemaBenchError, InvalidSettings
-from contract.records import SETTINGS_OF_KINDS, Scenario
+from contract.records.load import SETTINGS_OF_KINDS, Scenario
 from contract.storage import read_json
 from loadtest.generator.alarm import create_alarm
 from loadtest.generator.exchange import Reply, exchange

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import InvalidSettings
-from contract.records import Scenario, ScenarioKind
+from contract.records.load import Scenario, ScenarioKind
 from loadtest.steps import Step, next_step
 
 NS_PER_S = 1_000_000_000

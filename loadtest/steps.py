@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contract.rates import holds_limit, keeps_up
-from contract.records import Scenario, StepOutcome
+from contract.records.load import Scenario, StepOutcome
+from contract.statistics.rates import holds_limit, keeps_up
 
 LONGEST_LADDER = 24
 LONGEST_SEARCH = 16

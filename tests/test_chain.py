@@ -15,7 +15,7 @@ import pytest
 
 from analysis.runs import load_run
 from analysis.summary import summarise
-from contract.records import REPORT_FILE
+from contract.records.load import REPORT_FILE
 
 ROOT = Path(__file__).parents[1]
 RUNTIMES = ("onnx", "pytorch")

@@ -14,7 +14,7 @@ from contract.dataset import Dataset, Split
 from contract.errors import DataUnavailable
 from contract.manifest import Metric
 from contract.preprocessing import scale_pixels
-from contract.reliability import calibration_error_interval, expected_calibration_error
+from contract.statistics.reliability import calibration_error_interval, expected_calibration_error
 from train.augmentation import jpeg_round_trip
 from train.evaluate import accuracy, recalls, share
 

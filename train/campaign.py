@@ -17,7 +17,7 @@ import msgspec
 from contract.children import answer_parent, run_child, tell_parent
 from contract.errors import InvalidSettings, RunInvalid
 from contract.progress import Progress
-from contract.training import (
+from contract.records.training import (
     TRAINING_FILE,
     TrainingRun,
     load_training_record,

@@ -6,10 +6,10 @@ import numpy as np
 
 from contract.arrays import FloatArray
 from contract.dataset import Dataset, Split
-from contract.intervals import wilson
 from contract.manifest import Metric
 from contract.parity import Predict
 from contract.preprocessing import scale_pixels
+from contract.statistics.intervals import wilson
 
 IMAGES_AT_ONCE = 128
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 from contract.architecture import spec_named
 from contract.arrays import FloatArray
-from contract.training import NOT_CHECKED
+from contract.records.training import NOT_CHECKED
 from contract.weights import digest_of_weights
 from train.batches import Stream
 from train.frameworks import load_framework

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from contract.errors import RunInvalid
+from contract.records.training import EpochRecord
 from contract.storage import write_atomically
-from contract.training import EpochRecord
 from contract.weights import Weights
 from train.settings import TrainSettings
 

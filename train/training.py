@@ -19,7 +19,7 @@ from contract.environment import Environment, describe_environment
 from contract.errors import DataUnavailable
 from contract.manifest import Metric
 from contract.progress import Progress
-from contract.training import EVALUATED_SPLITS, NOT_CHECKED, EpochRecord, Predictions
+from contract.records.training import EVALUATED_SPLITS, NOT_CHECKED, EpochRecord, Predictions
 from contract.weights import Weights, digest_of_weights
 from train.batches import BatchStream, Stream
 from train.calibration import calibrate, final_scores

@@ -14,9 +14,9 @@ from analysis.compute.summary import summarise_compute
 from analysis.runs import Run, load_run
 from analysis.statistics import NumberColumn
 from analysis.verdicts import judge
-from contract.compute_records import CallBlock, is_compute_folder
 from contract.environment import Environment
-from contract.records import STEPPED_KINDS, ArtifactFacts, Scenario
+from contract.records.compute import CallBlock, is_compute_folder
+from contract.records.load import STEPPED_KINDS, ArtifactFacts, Scenario
 
 LOAD, COMPUTE = "load", "compute"
 

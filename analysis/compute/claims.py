@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.compute.summary import ComputeCell, ComputeSummary, ScalingRow, ratio_of_cells
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.wording import interval_of, listed, runtime_name, value_of
-from contract.compute_records import Shape
+from contract.records.compute import Shape
 
 CLAIMED_RATIO = 1.8
 HIGH_RESOLUTION_PX = 128

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from analysis.statistics import Absent, Estimate, Figure
 from contract.architecture import FLOAT32_BYTES, ModelSpec
-from contract.compute_records import MachineLimits, Precision, Shape
+from contract.records.compute import MachineLimits, Precision, Shape
 
 NS_PER_S = 1e9
 BYTES_OF: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.statistics import Absent, Figure, NumberColumn, across_runs
-from contract.compute_records import CallBlock, Shape
+from contract.records.compute import CallBlock, Shape
 
 NS_PER_S = 1e9
 

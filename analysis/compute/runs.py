@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from contract.compute_records import (
+from contract.errors import DataCorrupt, RunInvalid
+from contract.records.compute import (
     BLOCKS_FILE,
     COMPUTE_FILE,
     FIRST_CALLS_FILE,
@@ -21,8 +22,7 @@ from contract.compute_records import (
     ProcessStart,
     Sitting,
 )
-from contract.errors import DataCorrupt, RunInvalid
-from contract.journal import read_journal
+from contract.records.journal import read_journal
 from contract.storage import read_json
 
 T = TypeVar("T")

@@ -31,9 +31,9 @@ from analysis.statistics import (
     resample_median,
 )
 from contract.architecture import SPECS, ModelSpec
-from contract.compute_records import CallBlock, FirstCall, Precision, ProcessStart, Shape
 from contract.errors import InvalidSettings
-from contract.records import NULL_RUNTIME
+from contract.records.compute import CallBlock, FirstCall, Precision, ProcessStart, Shape
+from contract.records.load import NULL_RUNTIME
 
 BASELINE = "pytorch"
 

@@ -9,8 +9,8 @@ import numpy as np
 from analysis.compute.measures import Place, calls_of
 from analysis.compute.runs import ComputeRun
 from analysis.statistics import Estimate, Figure
-from contract.compute_records import CallBlock
-from contract.records import NULL_RUNTIME
+from contract.records.compute import CallBlock
+from contract.records.load import NULL_RUNTIME
 
 MOST_SLEEPERS_SHARE = 0.02
 LEAST_CORE_SHARE = 0.95

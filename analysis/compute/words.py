@@ -9,7 +9,7 @@ from analysis.compute.limit import Reached, Roof
 from analysis.compute.summary import ComputeCell, ComputeStart, ComputeSummary, CrossingRow, ScalingRow
 from analysis.statistics import Estimate, Figure
 from analysis.wording import NONE, interval_of, runtime_name, sample_of, value_of
-from contract.compute_records import MachineLimits
+from contract.records.compute import MachineLimits
 
 MEBIBYTE = 2**20
 PLACE = ("px", "batch", "runtime")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from contract.errors import RecordsCorrupt, RunInvalid
-from contract.seal import SEAL_FILE, broken_seal, read_seal
+from contract.records.seal import SEAL_FILE, broken_seal, read_seal
 from contract.storage import write_atomically
 
 # The earliest date that a zip can hold: the same run gives the same bytes whenever it is packed.

@@ -17,7 +17,7 @@ from analysis.report import render_report
 from analysis.runs import load_run
 from analysis.summary import summarise
 from analysis.tables import summary_as_json
-from contract.compute_records import is_compute_folder
+from contract.records.compute import is_compute_folder
 
 
 @dataclass(frozen=True, slots=True)

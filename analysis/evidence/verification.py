@@ -14,8 +14,8 @@ import msgspec
 
 from analysis.evidence.derived import derive
 from contract.errors import HemaBenchError
-from contract.records import REPORT_FILE, SUMMARY_FILE
-from contract.seal import SEAL_FILE, broken_seal, read_seal
+from contract.records.load import REPORT_FILE, SUMMARY_FILE
+from contract.records.seal import SEAL_FILE, broken_seal, read_seal
 from contract.storage import sha256_of_file
 
 # Another processor may round the last digit of a logarithm or a quantile otherwise; 2e-16 is one digit.

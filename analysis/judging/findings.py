@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analysis.runs import Requests
 from contract.errors import InvalidSettings
-from contract.records import ArtifactFacts, CellOutcome, OfflinePredictions
+from contract.records.load import ArtifactFacts, CellOutcome, OfflinePredictions
 
 NS_PER_MS = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.judging.findings import Evidence, Finding
-from contract.records import MachineUse
+from contract.records.load import MachineUse
 
 
 def compilations(evidence: Evidence) -> Iterator[Finding]:

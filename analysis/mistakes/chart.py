@@ -12,7 +12,7 @@ from analysis.mistakes.wording import leaders_name
 from analysis.plots import CONFIG, RUNTIME_COLOURS, Spec
 from analysis.statistics import Estimate
 from analysis.wording import runtime_name
-from contract.mistakes import FRAMEWORKS
+from contract.records.mistakes import FRAMEWORKS
 
 NS_PER_MS = 1e6
 ROW_PX = 44

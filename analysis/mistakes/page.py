@@ -8,7 +8,7 @@ from analysis.mistakes.wording import EXPECTATIONS, answer_sentences, time_text
 from analysis.page import markdown_table
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
-from contract.mistakes import FRAMEWORKS
+from contract.records.mistakes import FRAMEWORKS
 
 HEADINGS = ("mistake", "reported as", *map(runtime_name, FRAMEWORKS), "winner without → with", "")
 

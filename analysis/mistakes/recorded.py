@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataCorrupt, RunInvalid
-from contract.journal import read_journal
-from contract.mistakes import (
+from contract.records.journal import read_journal
+from contract.records.mistakes import (
     ANSWERS_FILE,
     BURSTS_FILE,
     FRAMEWORKS,

@@ -13,8 +13,8 @@ from analysis.mistakes.tables import ANSWER_HEADINGS, answer_rows
 from analysis.report import html_environment
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
-from contract.mistakes import CHART_FILE, FRAMEWORKS
-from contract.records import REPORT_FILE
+from contract.records.load import REPORT_FILE
+from contract.records.mistakes import CHART_FILE, FRAMEWORKS
 from contract.storage import write_atomically
 
 

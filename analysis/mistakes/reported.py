@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.mistakes.recorded import Calls
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests
-from contract.mistakes import Statistic
+from contract.records.mistakes import Statistic
 
 LOOP_CALLS = 100  # of a loop whose first call is in the mean
 FEW_CALLS = 10

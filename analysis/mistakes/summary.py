@@ -17,7 +17,7 @@ from analysis.mistakes.reported import (
     share_of_other_winners,
 )
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, proportion
-from contract.mistakes import CAREFUL, FRAMEWORKS, ONE_THREAD, Answers, Mistake, MistakesPlan
+from contract.records.mistakes import CAREFUL, FRAMEWORKS, ONE_THREAD, Answers, Mistake, MistakesPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

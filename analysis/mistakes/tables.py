@@ -24,7 +24,7 @@ from analysis.mistakes.wording import (
 )
 from analysis.wording import NONE, runtime_name
 from contract.blood_cells import NOTICE
-from contract.mistakes import FRAMEWORKS
+from contract.records.mistakes import FRAMEWORKS
 
 MOVED_STYLES = {"moved": "bold red", "blurred": "yellow", "same": "green", None: "dim"}
 ANSWER_HEADINGS = ("mistake", "framework", "right without", "right with", "answers changed", "logits differ by")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from analysis.mistakes.summary import AnswersChange, Effect, MistakesSummary
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.wording import NONE, interval_of, listed, runtime_name, value_of
-from contract.mistakes import FRAMEWORKS
+from contract.records.mistakes import FRAMEWORKS
 
 STATISTICS = {
     "median": "median",

@@ -14,7 +14,7 @@ from analysis.training.gallery import gallery
 from analysis.training.summary import TrainingSummary
 from analysis.training.tables import comparison_rows
 from contract.blood_cells import NOTICE
-from contract.records import REPORT_FILE
+from contract.records.load import REPORT_FILE
 from contract.storage import write_atomically
 
 QUANTITIES: tuple[Quantity, ...] = ("mean_loss", "validation_accuracy")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, proportion
 from contract.arrays import FloatArray, LabelArray
-from contract.ranking import mean_area_of_classes
-from contract.reliability import calibration_error_interval, expected_calibration_error
+from contract.statistics.ranking import mean_area_of_classes
+from contract.statistics.reliability import calibration_error_interval, expected_calibration_error
 
 # Student's t that leaves 2.5 % on each side, by degrees of freedom; beyond the table its last
 # value is used, which makes an interval a little wider than it need be.

@@ -14,7 +14,7 @@ from analysis.statistics import Absent, Estimate, Figure, across_runs
 from analysis.training import scores
 from contract.dataset import Split
 from contract.errors import RunInvalid
-from contract.training import Predictions, TrainingRun, load_training_run, training_run_folders
+from contract.records.training import Predictions, TrainingRun, load_training_run, training_run_folders
 
 NS_PER_S = 1_000_000_000
 TARGET_ACCURACY = 0.97  # the study that this project answers reports "above 97 %"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analysis.training import wording
 from analysis.training.summary import FrameworkFigures, RunFigures, TrainingSummary, run_figures
-from contract.training import load_training_run
+from contract.records.training import load_training_run
 
 
 def trained_table(folders: Sequence[Path]) -> Table:

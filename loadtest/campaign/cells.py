@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import HemaBenchError, RunInvalid
-from contract.journal import read_journal
-from contract.records import ABORTED, REQUESTS_FILE, Cell, CellOutcome, RequestRecord
+from contract.records.journal import read_journal
+from contract.records.load import ABORTED, REQUESTS_FILE, Cell, CellOutcome, RequestRecord
 from loadtest.generator.launch import Ticking, offer
 from loadtest.generator.plan import LoadPlan, LoadTally
 from loadtest.scenarios import NS_PER_S

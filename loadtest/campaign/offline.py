@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.errors import DataCorrupt, RunInvalid
-from contract.records import OfflinePredictions
+from contract.records.load import OfflinePredictions
 from contract.storage import read_json
 from loadtest.service.processes import guarded_process, last_lines
 

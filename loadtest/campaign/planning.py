@@ -12,7 +12,7 @@ from contract.dataset import Dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
 from contract.manifest import artifact_folder, load_artifact
-from contract.records import NULL_RUNTIME, ArtifactFacts, Cell, RunPlan
+from contract.records.load import NULL_RUNTIME, ArtifactFacts, Cell, RunPlan
 from loadtest.campaign.runfolder import new_run_name
 from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP, Profile
 

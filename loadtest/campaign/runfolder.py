@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.errors import DataCorrupt, RunInvalid
-from contract.records import CELL_FILE, RUN_FILE, Cell, CellOutcome, RunPlan
+from contract.records.load import CELL_FILE, RUN_FILE, Cell, CellOutcome, RunPlan
 from contract.storage import read_json, write_json
 
 

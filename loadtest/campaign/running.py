@@ -13,8 +13,8 @@ from pathlib import Path
 from contract.dataset import load_dataset
 from contract.errors import HemaBenchError, RunInvalid
 from contract.progress import Progress
-from contract.records import Cell, CellOutcome, Scenario
-from contract.seal import open_seal, seal_folder
+from contract.records.load import Cell, CellOutcome, Scenario
+from contract.records.seal import open_seal, seal_folder
 from contract.storage import write_json
 from loadtest.campaign.cells import Surroundings, capacity_per_s, failed_cell, measure_cell, read_records
 from loadtest.campaign.meter import Meter

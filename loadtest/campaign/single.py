@@ -10,8 +10,8 @@ from contract.dataset import load_dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
 from contract.progress import Progress, silent
-from contract.records import Cell, CellOutcome, RunPlan, Scenario
-from contract.seal import seal_folder
+from contract.records.load import Cell, CellOutcome, RunPlan, Scenario
+from contract.records.seal import seal_folder
 from loadtest.campaign.cells import Surroundings, measure_cell
 from loadtest.campaign.meter import Meter
 from loadtest.campaign.runfolder import create_run, new_run_name

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from contract.compute_records import MachineLimits, Peak, Precision, Triad
+from contract.records.compute import MachineLimits, Peak, Precision, Triad
 from loadtest.compute.link import answer_commands, linked_process
 
 SIDE = 2048  # 17 GFLOP a product: long enough that nothing but the product counts

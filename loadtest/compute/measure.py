@@ -15,7 +15,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from contract.compute_records import (
+from contract.errors import RunInvalid
+from contract.progress import Progress, silent
+from contract.records.compute import (
     BLOCKS_FILE,
     COMPUTE_FILE,
     FIRST_CALLS_FILE,
@@ -30,11 +32,9 @@ from contract.compute_records import (
     Shape,
     Sitting,
 )
-from contract.errors import RunInvalid
-from contract.journal import JournalWriter
-from contract.progress import Progress, silent
-from contract.records import NULL_RUNTIME
-from contract.seal import open_seal, seal_folder
+from contract.records.journal import JournalWriter
+from contract.records.load import NULL_RUNTIME
+from contract.records.seal import open_seal, seal_folder
 from contract.storage import read_json, write_json
 from loadtest.compute.limits import measure_limits
 from loadtest.compute.link import Link, linked_process

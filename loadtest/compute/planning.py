@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.blood_cells import RESOLUTIONS_PX
-from contract.compute_records import ComputePlan, InputKind, Shape, Sitting
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
 from contract.manifest import artifact_folder, load_artifact
-from contract.records import NULL_RUNTIME, ArtifactFacts
+from contract.records.compute import ComputePlan, InputKind, Shape, Sitting
+from contract.records.load import NULL_RUNTIME, ArtifactFacts
 from loadtest.campaign.runfolder import new_run_name
 from serving.runtimes import RUNTIMES, entry_of, require_runtime
 

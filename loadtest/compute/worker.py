@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from contract.arrays import FloatArray, ImageArray
 from contract.blood_cells import LABELS
-from contract.compute_records import InputKind, Shape
 from contract.errors import InvalidSettings, ParityError
 from contract.manifest import artifact_folder, load_artifact
 from contract.parity import GoldenBatch, require_parity
 from contract.preprocessing import scale_pixels
+from contract.records.compute import InputKind, Shape
 from contract.storage import read_json
 from loadtest.compute.events import event_times_ns
 from loadtest.compute.link import answer_commands
@@ -73,7 +73,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What was asked for; see `contract.compute_records` for the fields."""
+    """What was asked for; see `contract.records.compute` for the fields."""
 
     cores: tuple[int, ...] = ()
     import_ns: int = 0

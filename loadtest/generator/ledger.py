@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contract.errors import RunInvalid
-from contract.journal import JournalWriter
-from contract.records import ABORTED, Phase, RequestRecord
+from contract.records.journal import JournalWriter
+from contract.records.load import ABORTED, Phase, RequestRecord
 from loadtest.generator.payloads import Payload
 
 

@@ -15,8 +15,8 @@ from gevent.event import Event
 from gevent.pool import Pool
 from numpy.typing import NDArray
 
-from contract.journal import JournalWriter
-from contract.records import REQUESTS_FILE, Phase, StepOutcome
+from contract.records.journal import JournalWriter
+from contract.records.load import REQUESTS_FILE, Phase, StepOutcome
 from contract.storage import write_json
 from loadtest.generator.exchange import Reply
 from loadtest.generator.ledger import Ledger, OpenRequest

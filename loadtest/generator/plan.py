@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contract.errors import InvalidSettings
-from contract.records import Scenario, StepOutcome
+from contract.records.load import Scenario, StepOutcome
 from loadtest.steps import FEWEST_TO_JUDGE, LONGEST_LADDER, LONGEST_SEARCH
 
 PLAN_FILE = "load.json"

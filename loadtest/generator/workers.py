@@ -19,8 +19,8 @@ import msgspec
 from gevent.event import AsyncResult
 
 from contract.errors import RunInvalid
-from contract.journal import JournalWriter, read_journal
-from contract.records import REQUESTS_FILE, RequestRecord, StepOutcome
+from contract.records.journal import JournalWriter, read_journal
+from contract.records.load import REQUESTS_FILE, RequestRecord, StepOutcome
 from contract.storage import read_json, write_json
 from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
 

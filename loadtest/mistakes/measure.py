@@ -18,8 +18,9 @@ from contract.architecture import ModelSpec, spec_named
 from contract.dataset import Dataset, load_dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, RunInvalid, RuntimeUnavailable
-from contract.journal import JournalWriter
-from contract.mistakes import (
+from contract.progress import Progress, silent
+from contract.records.journal import JournalWriter
+from contract.records.mistakes import (
     ANSWERS_FILE,
     BURSTS_FILE,
     CAREFUL,
@@ -36,7 +37,6 @@ from contract.mistakes import (
     ProcessRecord,
     Setup,
 )
-from contract.progress import Progress, silent
 from contract.reference import reference_logits
 from contract.storage import sha256_of_file, write_json
 from contract.weights import Weights, load_weights

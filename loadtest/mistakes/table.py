@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contract.errors import InvalidSettings
-from contract.mistakes import ALL_CORES, CAREFUL, FRAMEWORKS, Mistake, Setup
+from contract.records.mistakes import ALL_CORES, CAREFUL, FRAMEWORKS, Mistake, Setup
 
 _PYTORCH, _TENSORFLOW, _JAX = FRAMEWORKS
 _JAX_BENCHMARKING = "https://docs.jax.dev/en/latest/benchmarking.html"

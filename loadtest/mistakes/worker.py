@@ -23,8 +23,8 @@ import numpy as np
 from contract.architecture import spec_named
 from contract.arrays import FloatArray
 from contract.dataset import load_dataset
-from contract.mistakes import CAREFUL
 from contract.parity import Tolerance, require_parity
+from contract.records.mistakes import CAREFUL
 from contract.storage import read_json
 from contract.weights import load_weights
 from loadtest.compute.link import answer_commands

@@ -17,9 +17,9 @@ from PIL import Image
 from contract.arrays import ImageArray
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
-from contract.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
 from contract.preprocessing import scale_pixels
 from contract.progress import Progress, silent
+from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
 from contract.timing import TIMING_HEADER, parse_server_timing
 from loadtest.generator.payloads import MEDIA_TYPE, encode_png, one_image
 from loadtest.peers.wire import closed_loop, request_bytes

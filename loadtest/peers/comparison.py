@@ -23,8 +23,8 @@ import psutil
 
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
-from contract.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
 from contract.progress import Progress, silent
+from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
 from loadtest.generator.payloads import encode_png
 from loadtest.peers.wire import closed_loop, request_bytes
 from loadtest.service.processes import CoreSplit, split_cores

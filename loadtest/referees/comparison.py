@@ -19,10 +19,10 @@ import numpy as np
 
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, RunInvalid
-from contract.journal import read_journal
 from contract.progress import Progress, silent
-from contract.records import NULL_RUNTIME, REQUESTS_FILE, RequestRecord, Scenario
-from contract.referees import (
+from contract.records.journal import read_journal
+from contract.records.load import NULL_RUNTIME, REQUESTS_FILE, RequestRecord, Scenario
+from contract.records.referees import (
     COMPARISON_FILE,
     LOADGEN,
     LOCUST,

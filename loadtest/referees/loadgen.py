@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any
 
 from contract.errors import RunInvalid, ServiceFailed
-from contract.referees import SERVER, RefereeScenario
+from contract.records.referees import SERVER, RefereeScenario
 from contract.storage import read_json, write_json
 from loadtest.peers.wire import answer_length
 from loadtest.service.processes import guarded_process, last_lines

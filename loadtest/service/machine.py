@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.records import MachineUse
+from contract.records.load import MachineUse
 from loadtest.service.processes import CoreSplit
 
 PROC_STAT = Path("/proc/stat")

@@ -12,7 +12,7 @@ from pathlib import Path
 from contract.dataset import load_dataset
 from contract.errors import DataCorrupt, HemaBenchError
 from contract.preprocessing import scale_pixels
-from contract.records import OfflinePredictions
+from contract.records.load import OfflinePredictions
 from contract.storage import read_json, write_json
 from serving.answers import probabilities_of
 from serving.inference.classifier import load_model

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from contract.environment import Environment
-from contract.journal import JournalWriter
-from contract.records import (
+from contract.records.journal import JournalWriter
+from contract.records.load import (
     CELL_FILE,
     REQUESTS_FILE,
     RUN_FILE,

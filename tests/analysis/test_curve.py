@@ -15,7 +15,7 @@ from analysis.sentences import curve_words
 from analysis.statistics import Absent, Estimate
 from analysis.summary import summarise
 from analysis.tables import summary_tables
-from contract.records import CellOutcome, RequestRecord, Scenario, StepOutcome
+from contract.records.load import CellOutcome, RequestRecord, Scenario, StepOutcome
 
 NS_PER_S = 1_000_000_000
 STEP_S = 5

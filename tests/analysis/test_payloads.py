@@ -6,7 +6,7 @@ import pytest
 from analysis.payloads import payloads_page, payloads_table, summarise_payloads
 from analysis.statistics import Absent
 from contract.environment import describe_environment
-from contract.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
 
 ROUND_TRIP_NS = {PNG: 1_000_000, JPEG: 1_100_000, TENSOR: 900_000, NUMBERS: 6_000_000}
 

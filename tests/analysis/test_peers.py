@@ -8,7 +8,7 @@ import pytest
 from analysis.peers import peers_page, peers_tables, summarise_peers
 from analysis.statistics import Absent, Estimate
 from contract.environment import describe_environment
-from contract.peers import BARE, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.peers import BARE, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
 
 ROUND_TRIP_NS = {OURS: 660_000, BARE: 600_000, TEXTBOOK: 1_800_000, LITSERVE: 1_200_000}
 

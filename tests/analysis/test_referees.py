@@ -11,8 +11,8 @@ from rich.console import Console
 from analysis.referees import referee_tables, referees_page, summarise_referees
 from analysis.statistics import Absent
 from contract.environment import describe_environment
-from contract.records import NULL_RUNTIME
-from contract.referees import (
+from contract.records.load import NULL_RUNTIME
+from contract.records.referees import (
     LOADGEN,
     LOCUST,
     SERVER,

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.runs import NOT_RECORDED, load_run, pooled, requests_of
 from contract.errors import RunInvalid
-from contract.records import ABORTED
+from contract.records.load import ABORTED
 from contract.storage import write_json
 
 

@@ -12,7 +12,7 @@ from analysis.judging.findings import Limits
 from analysis.runs import Run, load_run
 from analysis.verdicts import CHECKS, Verdict, judge
 from contract.errors import InvalidSettings
-from contract.records import ABORTED, Cell
+from contract.records.load import ABORTED, Cell
 
 MS = 1_000_000
 

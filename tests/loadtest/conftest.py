@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from contract.blood_cells import LABELS
 from contract.dataset import SPLITS, save_dataset_facts
-from contract.records import Scenario, ScenarioKind
+from contract.records.load import Scenario, ScenarioKind
 from loadtest.generator.plan import LoadPlan
 from loadtest.service.server import CommandForPort, RunningService, running_service
 

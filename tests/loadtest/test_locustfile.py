@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.journal import read_journal
-from contract.records import REQUESTS_FILE, RequestRecord
+from contract.records.journal import read_journal
+from contract.records.load import REQUESTS_FILE, RequestRecord
 from contract.storage import read_json
 from loadtest.generator.plan import TALLY_FILE, LoadTally
 from loadtest.service.processes import CODE, guarded_process, last_lines

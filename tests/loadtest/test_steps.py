@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import InvalidSettings
-from contract.rates import binomial_cdf, holds_limit, keeps_up
-from contract.records import Scenario, StepOutcome
+from contract.records.load import Scenario, StepOutcome
+from contract.statistics.rates import binomial_cdf, holds_limit, keeps_up
 from loadtest.scenarios import NS_PER_S, arrivals_of
 from loadtest.steps import (
     LONGEST_LADDER,

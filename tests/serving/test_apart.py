@@ -27,7 +27,7 @@ from contract.errors import (
 )
 from contract.manifest import GOLDEN_FILE, MANIFEST_FILE, Manifest, artifact_folder, digests_of_files, save_manifest
 from contract.parity import GoldenBatch
-from contract.records import OfflinePredictions
+from contract.records.load import OfflinePredictions
 from contract.storage import read_json, write_json
 from serving.answers import Answer, decode_json
 from serving.client.classify import classify_at, classify_file

@@ -11,7 +11,7 @@ import pytest
 from contract.children import run_child
 from contract.errors import DataUnavailable, InvalidSettings, RunInvalid
 from contract.progress import silent
-from contract.training import TRAINING_FILE, load_training_run
+from contract.records.training import TRAINING_FILE, load_training_run
 from train.campaign import CampaignSettings, Job, train_campaign
 from train.dataset import DataSettings
 from train.replay import SAME

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Dataset
-from contract.intervals import wilson
-from contract.ranking import Area, mean_area_of_strata
-from contract.training import Predictions
+from contract.records.training import Predictions
+from contract.statistics.intervals import wilson
+from contract.statistics.ranking import Area, mean_area_of_strata
 from train.sources.pbc import IndexedImage, listed_images, read_index
 
 RIDGE = 1.0

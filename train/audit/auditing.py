@@ -11,7 +11,7 @@ import numpy as np
 from contract.dataset import Dataset
 from contract.errors import InvalidSettings
 from contract.progress import Progress
-from contract.training import Predictions, load_training_run, training_run_folders
+from contract.records.training import Predictions, load_training_run, training_run_folders
 from train.audit.acquisition import AcquisitionGroup, audit_acquisition, how_taken
 from train.audit.duplicates import Duplicates, find_duplicates
 from train.dataset import DataSettings, data_root

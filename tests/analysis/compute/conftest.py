@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.compute.runs import ComputeRun
-from contract.compute_records import (
+from contract.environment import Environment
+from contract.records.compute import (
     CallBlock,
     ComputePlan,
     FirstCall,
@@ -19,8 +20,7 @@ from contract.compute_records import (
     Sitting,
     Triad,
 )
-from contract.environment import Environment
-from contract.records import ArtifactFacts
+from contract.records.load import ArtifactFacts
 
 MS = 1_000_000
 ENVIRONMENT = Environment(

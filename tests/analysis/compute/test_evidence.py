@@ -13,11 +13,11 @@ from analysis.compute.runs import ComputeRun, load_compute_run
 from analysis.compute.summary import summarise_compute
 from analysis.compute.tables import compute_as_json
 from analysis.evidence.verification import verify_run
-from contract.compute_records import BLOCKS_FILE, COMPUTE_FILE, FIRST_CALLS_FILE, LIMITS_FILE, SITTING_FILE, STARTS_FILE
 from contract.errors import InvalidSettings
-from contract.journal import JournalWriter
-from contract.records import REPORT_FILE, SUMMARY_FILE
-from contract.seal import seal_folder
+from contract.records.compute import BLOCKS_FILE, COMPUTE_FILE, FIRST_CALLS_FILE, LIMITS_FILE, SITTING_FILE, STARTS_FILE
+from contract.records.journal import JournalWriter
+from contract.records.load import REPORT_FILE, SUMMARY_FILE
+from contract.records.seal import seal_folder
 from contract.storage import write_json
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from analysis.compute.limit import Roof, reached, roofs_of, work_of
 from analysis.statistics import Absent, Estimate
 from contract.architecture import HEMANET
-from contract.compute_records import Shape
+from contract.records.compute import Shape
 
 ROOF = Roof(threads=1, precision="float32", library="x", peak_flops_per_s=100e9, bytes_per_s=10e9)
 SHAPES = st.builds(Shape, resolution_px=st.sampled_from((28, 64, 128, 224)), batch=st.integers(1, 256))

@@ -14,7 +14,7 @@ from analysis.compute.plots import growth_chart, roofline_chart
 from analysis.compute.report import render_compute_report, save_compute_report
 from analysis.compute.summary import summarise_compute
 from analysis.compute.tables import compute_as_json, compute_tables
-from contract.compute_records import Shape
+from contract.records.compute import Shape
 
 
 @pytest.fixture(scope="module")

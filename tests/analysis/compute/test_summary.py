@@ -7,8 +7,8 @@ import pytest
 from analysis.compute.summary import summarise_compute
 from analysis.compute.verdicts import growth_faults
 from analysis.statistics import Absent, Estimate
-from contract.compute_records import Shape
 from contract.errors import InvalidSettings
+from contract.records.compute import Shape
 
 SMALL = Shape(resolution_px=28, batch=1)
 LARGE = Shape(resolution_px=224, batch=8)

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.evidence.capsule import pack, unpacked
 from contract.errors import RecordsCorrupt, RunInvalid
-from contract.seal import broken_seal, seal_folder
+from contract.records.seal import broken_seal, seal_folder
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from analysis.runs import load_run
 from analysis.summary import summarise
 from analysis.tables import summary_as_json
 from contract.errors import RunInvalid
-from contract.records import REPORT_FILE, SUMMARY_FILE
-from contract.seal import seal_folder
+from contract.records.load import REPORT_FILE, SUMMARY_FILE
+from contract.records.seal import seal_folder
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.runs import load_run
 from analysis.verdicts import Verdict, judge
-from contract.records import CELL_FILE, CellOutcome, MachineUse
+from contract.records.load import CELL_FILE, CellOutcome, MachineUse
 from contract.storage import read_json
 
 S = 1_000_000_000

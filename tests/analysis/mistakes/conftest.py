@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from contract.environment import Environment
-from contract.journal import JournalWriter
-from contract.mistakes import (
+from contract.records.journal import JournalWriter
+from contract.records.mistakes import (
     ANSWERS_FILE,
     BURSTS_FILE,
     CAREFUL,

@@ -16,7 +16,7 @@ from analysis.mistakes.report import save_mistakes_report
 from analysis.mistakes.summary import summarise_mistakes
 from analysis.mistakes.tables import mistakes_as_json, mistakes_tables
 from contract.errors import RecordsCorrupt, RunInvalid
-from contract.mistakes import BURSTS_FILE, CHART_FILE, PLAN_FILE, Answers
+from contract.records.mistakes import BURSTS_FILE, CHART_FILE, PLAN_FILE, Answers
 
 MS = 1_000_000
 

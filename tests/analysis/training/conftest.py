@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from contract.environment import Environment
-from contract.training import EpochRecord, Predictions, TrainingRun, run_name, save_training_run
+from contract.records.training import EpochRecord, Predictions, TrainingRun, run_name, save_training_run
 
 ENVIRONMENT = Environment(
     cpu_model="a processor",

@@ -17,7 +17,7 @@ from analysis.training.summary import summarise_training
 from analysis.training.tables import training_as_json
 from contract.dataset import dataset_folder, save_dataset_facts
 from contract.errors import RunInvalid
-from contract.training import PREDICTIONS_FILE, TRAINING_FILE, is_training_folder
+from contract.records.training import PREDICTIONS_FILE, TRAINING_FILE, is_training_folder
 
 IMAGES = 160  # of a split in conftest.py
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contract.records import OfflinePredictions
+from contract.records.load import OfflinePredictions
 from contract.storage import read_json, write_json
 
 CLASS_INDEX = 3

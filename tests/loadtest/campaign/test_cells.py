@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import RunInvalid
-from contract.records import Cell, RequestRecord
+from contract.records.load import Cell, RequestRecord
 from loadtest.campaign.cells import Surroundings, capacity_per_s, failed_cell, imbalance, measure_cell
 from loadtest.generator.plan import LoadTally
 from loadtest.scenarios import NS_PER_S

@@ -9,7 +9,7 @@ import pytest
 
 from contract.environment import describe_environment
 from contract.errors import RunInvalid
-from contract.records import Cell, RunPlan
+from contract.records.load import Cell, RunPlan
 from loadtest.campaign.cells import Surroundings, failed_cell
 from loadtest.campaign.runfolder import create_run, new_run_name, open_run, resume_run
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from contract.errors import ArtifactUnavailable, InvalidSettings, RunInvalid
-from contract.journal import read_journal
 from contract.manifest import Manifest, artifact_folder, digests_of_files, load_artifact, save_manifest
 from contract.parity import Parity, Tolerance
-from contract.records import CELL_FILE, REQUESTS_FILE, OfflinePredictions, RequestRecord
-from contract.seal import SEAL_FILE, broken_seal, read_seal
+from contract.records.journal import read_journal
+from contract.records.load import CELL_FILE, REQUESTS_FILE, OfflinePredictions, RequestRecord
+from contract.records.seal import SEAL_FILE, broken_seal, read_seal
 from contract.storage import read_json
 from loadtest.campaign.cells import capacity_per_s, read_records
 from loadtest.campaign.planning import CampaignSettings, Contender, contenders_of

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InvalidSettings, ServiceFailed
-from contract.journal import read_journal
-from contract.records import REQUESTS_FILE, RequestRecord, Scenario
+from contract.records.journal import read_journal
+from contract.records.load import REQUESTS_FILE, RequestRecord, Scenario
 from loadtest.campaign.runfolder import open_run
 from loadtest.campaign.single import offer_load
 

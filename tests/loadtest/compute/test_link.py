@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contract.compute_records import Shape
 from contract.errors import InvalidSettings, ProcessFailed
+from contract.records.compute import Shape
 from loadtest.compute.link import linked_process
 from loadtest.compute.planning import own_cores
 from loadtest.compute.worker import Command, Reply

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from analysis.compute.runs import load_compute_run
-from contract.compute_records import BLOCKS_FILE, LIMITS_FILE, SITTING_FILE
 from contract.errors import RunInvalid
+from contract.records.compute import BLOCKS_FILE, LIMITS_FILE, SITTING_FILE
 from loadtest.compute.measure import measure_compute
 from loadtest.compute.planning import ComputeSettings, profile_named
 

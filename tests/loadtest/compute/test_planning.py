@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis.statistics import fewest_requests
-from contract.compute_records import Shape
 from contract.errors import ArtifactUnavailable, InvalidSettings
+from contract.records.compute import Shape
 from loadtest.compute.planning import (
     CALLS_OF_A_MEDIAN,
     PROFILES,

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from contract.compute_records import Shape
 from contract.errors import ParityError
 from contract.manifest import GOLDEN_FILE, digests_of_files, load_artifact, save_manifest
 from contract.parity import GoldenBatch
+from contract.records.compute import Shape
 from loadtest.compute.worker import Command, block, repeated, require_logits
 
 SMALL, LARGE = Shape(resolution_px=28, batch=1), Shape(resolution_px=64, batch=32)

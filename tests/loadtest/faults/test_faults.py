@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contract.journal import read_journal
-from contract.records import REQUESTS_FILE, RequestRecord
+from contract.records.journal import read_journal
+from contract.records.load import REQUESTS_FILE, RequestRecord
 from loadtest.generator.launch import offer
 from loadtest.generator.plan import LoadPlan
 

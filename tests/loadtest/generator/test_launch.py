@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from contract.errors import RunInvalid
-from contract.journal import read_journal
-from contract.rates import holds_limit, keeps_up
-from contract.records import ABORTED, REQUESTS_FILE, Cell, RequestRecord
+from contract.records.journal import read_journal
+from contract.records.load import ABORTED, REQUESTS_FILE, Cell, RequestRecord
+from contract.statistics.rates import holds_limit, keeps_up
 from contract.storage import read_json
 from loadtest.campaign.cells import Surroundings, imbalance, measure_cell
 from loadtest.generator.launch import Ticking, offer

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import RunInvalid
-from contract.journal import JournalWriter, read_journal
-from contract.records import ABORTED, RequestRecord
+from contract.records.journal import JournalWriter, read_journal
+from contract.records.load import ABORTED, RequestRecord
 from loadtest.generator.ledger import Ledger, OpenRequest
 from loadtest.generator.payloads import Payload
 

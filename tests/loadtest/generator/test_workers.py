@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from contract.errors import RunInvalid
-from contract.journal import read_journal
-from contract.records import REQUESTS_FILE, Cell, RequestRecord, StepOutcome
+from contract.records.journal import read_journal
+from contract.records.load import REQUESTS_FILE, Cell, RequestRecord, StepOutcome
 from loadtest.campaign.cells import Surroundings, measure_cell
 from loadtest.generator.launch import offer
 from loadtest.generator.plan import TALLY_FILE, LoadPlan

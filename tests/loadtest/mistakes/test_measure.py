@@ -11,8 +11,8 @@ from analysis.mistakes.recorded import MistakesRun, load_mistakes
 from analysis.mistakes.summary import MistakesSummary, summarise_mistakes
 from contract.dataset import save_dataset_facts
 from contract.errors import InvalidSettings
-from contract.mistakes import FRAMEWORKS
 from contract.progress import silent
+from contract.records.mistakes import FRAMEWORKS
 from loadtest.mistakes.measure import MistakesSettings, choose_images, measure_mistakes, profile_named
 from loadtest.mistakes.table import MISTAKES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InvalidSettings
-from contract.mistakes import ALL_CORES, CAREFUL, FRAMEWORKS, ONE_THREAD, SETUPS
+from contract.records.mistakes import ALL_CORES, CAREFUL, FRAMEWORKS, ONE_THREAD, SETUPS
 from loadtest.mistakes import table
 from loadtest.mistakes.table import MISTAKES, SAME_CODE, answering_ways, chosen_mistakes, ways_of
 

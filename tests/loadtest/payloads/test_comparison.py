@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from contract.errors import InvalidSettings, ServiceFailed
-from contract.payloads import JPEG, NUMBERS, PNG, TENSOR
 from contract.preprocessing import scale_pixels
+from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR
 from loadtest.payloads.comparison import FORMS, PayloadPlan, as_numbers, as_tensor, compare_payloads
 
 ROOT = Path(__file__).parents[3]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from contract.errors import InvalidSettings
-from contract.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK
+from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK
 from loadtest.peers.comparison import CONTENDERS, PeerPlan, as_form, as_json, compare_peers, missing_contenders
 
 ROOT = Path(__file__).parents[3]

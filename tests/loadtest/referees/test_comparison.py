@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InvalidSettings, RunInvalid
-from contract.records import NULL_RUNTIME
-from contract.referees import COMPARISON_FILE, LOADGEN, LOCUST, SERVER, WIRE, WRK, RefereeComparison
+from contract.records.load import NULL_RUNTIME
+from contract.records.referees import COMPARISON_FILE, LOADGEN, LOCUST, SERVER, WIRE, WRK, RefereeComparison
 from contract.storage import read_json
 from loadtest.referees.comparison import CLIENTS, RefereePlan, compare_referees, missing_clients
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from contract.dataset import Dataset, DatasetFacts
 from contract.progress import silent
-from contract.training import Predictions
+from contract.records.training import Predictions
 from train.audit.acquisition import Taken, audit_acquisition, how_taken
 from train.audit.duplicates import TURNS, find_duplicates, turned
 from train.sources.pbc import read_index

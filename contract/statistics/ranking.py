@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.intervals import Z_95, wilson
+from contract.statistics.intervals import Z_95, wilson
 
 Shares = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.intervals import wilson
+from contract.statistics.intervals import wilson
 
 
 @given(trials=st.integers(1, 10_000), data=st.data())

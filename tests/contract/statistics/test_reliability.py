@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.reliability import calibration_error_interval, expected_calibration_error
+from contract.statistics.reliability import calibration_error_interval, expected_calibration_error
 
 
 def test_a_calibration_error_is_the_gap_between_confidence_and_accuracy():

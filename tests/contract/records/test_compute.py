@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.compute_records import COMPUTE_FILE, CallBlock, Shape, Sitting, is_compute_folder
 from contract.errors import InvalidSettings
-from contract.journal import JournalWriter, read_journal
+from contract.records.compute import COMPUTE_FILE, CallBlock, Shape, Sitting, is_compute_folder
+from contract.records.journal import JournalWriter, read_journal
 
 NS = st.integers(0, 2**62)
 BLOCKS = st.builds(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
-from contract.journal import JournalWriter, read_journal
-from contract.records import (
+from contract.records.journal import JournalWriter, read_journal
+from contract.records.load import (
     ArtifactFacts,
     Cell,
     CellOutcome,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import RecordsCorrupt, RunInvalid
-from contract.seal import SEAL_FILE, add_to_seal, broken_seal, open_seal, read_seal, seal_folder
+from contract.records.seal import SEAL_FILE, add_to_seal, broken_seal, open_seal, read_seal, seal_folder
 
 
 def run_in(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from contract.environment import Environment
-from contract.records import NULL_RUNTIME
+from contract.records.load import NULL_RUNTIME
 
 COMPARISON_FILE = "comparison.json"
 

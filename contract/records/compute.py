@@ -22,7 +22,7 @@ from typing import Literal
 
 from contract.environment import Environment
 from contract.errors import InvalidSettings
-from contract.records import ArtifactFacts
+from contract.records.load import ArtifactFacts
 
 COMPUTE_VERSION = 1
 COMPUTE_FILE = "compute.json"

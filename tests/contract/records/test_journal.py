@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import RecordsCorrupt
-from contract.journal import JournalWriter, read_journal
+from contract.records.journal import JournalWriter, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ KILLED = """
 import itertools, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from contract.journal import JournalWriter
+from contract.records.journal import JournalWriter
 journal = JournalWriter(Path(sys.argv[1]))
 for number in itertools.count():
     journal.append({"number": number, "text": "x" * (number % 300)})
@@ -142,7 +142,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from contract.journal import JournalWriter
+from contract.records.journal import JournalWriter
 limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 with JournalWriter(Path(sys.argv[1])) as journal:
     journal.append({"number": 0, "text": None})

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from contract.intervals import wilson
-from contract.ranking import area_under_curve, mean_area_of_classes, mean_area_of_strata
+from contract.statistics.intervals import wilson
+from contract.statistics.ranking import area_under_curve, mean_area_of_classes, mean_area_of_strata
 
 
 def groups(positives=40, negatives=25, apart=0.8, seed=0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from contract.records import StepOutcome
+from contract.records.load import StepOutcome
 
 # A service keeps up with a rate when this share of the answers is there as the step ends.
 KEEPS_UP_SHARE = 0.95

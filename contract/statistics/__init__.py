@@ -1,0 +1,1 @@
+"""The statistics that two stages share: each definition stands once."""
