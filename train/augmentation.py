@@ -38,9 +38,9 @@ class View:
         turned = np.rot90(image, k=self.quarter_turns)
         if self.mirrored:
             turned = turned[:, ::-1]
-        last, positions = len(image) - 1, np.arange(len(image))
+        positions = np.arange(len(image))
         rows, columns = (positions + round(share * len(image)) for share in (self.down, self.right))
-        seen: ImageArray = turned[np.clip(rows, 0, last)][:, np.clip(columns, 0, last)]
+        seen: ImageArray = turned.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
         return seen
 
 

@@ -61,6 +61,8 @@ class BatchStream:
     ) -> None:
         self._images, self._settings, self._larger = images, settings, larger
         self._targets = smoothed_targets(labels, classes, settings.label_smoothing)
+        # Once, not in every epoch: a round trip takes longer than all the rest that is done to an image.
+        self._from_jpeg = _through_jpeg(images) if settings.jpeg_share else images
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,14 +94,14 @@ class BatchStream:
         """One augmented image, and the same view of it at the larger resolution (its own where there is none)."""
         settings, small = self._settings, self._images[index]
         large = small if self._larger is None else self._larger[index]
+        damaged = rng.random() < settings.jpeg_share
         if rng.random() < settings.turned_share:
             seen = Turn.draw(settings.largest_shift, rng).of(large)
             image = reduced(seen, len(small))
-        else:
-            view = View.draw(settings.largest_shift, rng)
-            seen, image = view.of(large), view.of(small)
-        damaged = rng.random() < settings.jpeg_share
-        return (jpeg_round_trip(image) if damaged else image), seen
+            return (jpeg_round_trip(image) if damaged else image), seen
+        view = View.draw(settings.largest_shift, rng)
+        image = view.of(self._from_jpeg[index] if damaged else small)
+        return image, image if self._larger is None else view.of(large)
 
 
 def smoothed_targets(labels: LabelArray, classes: int, smoothing: float) -> FloatArray:
@@ -107,6 +109,13 @@ def smoothed_targets(labels: LabelArray, classes: int, smoothing: float) -> Floa
     targets = np.full((len(labels), classes), smoothing / classes, np.float32)
     targets[np.arange(len(labels)), labels] += np.float32(1 - smoothing)
     return targets
+
+
+def _through_jpeg(images: ImageArray) -> ImageArray:
+    converted = np.empty_like(images)
+    for index, image in enumerate(images):
+        converted[index] = jpeg_round_trip(image)
+    return converted
 
 
 def _mixed(batch: Batch, strength: float, rng: np.random.Generator) -> Batch:

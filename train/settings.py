@@ -94,7 +94,7 @@ def recipe_for(resolution_px: int, model: str = "hemanet") -> TrainSettings:
     """
     nearest = min(RECIPES, key=lambda known: abs(known - resolution_px))
     recipe = replace(RECIPES[nearest], resolution_px=resolution_px, model=model)
-    if model != "resnet18":
+    if not model.startswith("resnet18"):  # resnet18, or resnet18-SET for another set's classes
         return recipe
     return replace(recipe, peak_learning_rate=min(recipe.peak_learning_rate, RESNET18_LEARNING_RATE))
 

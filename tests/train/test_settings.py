@@ -42,6 +42,10 @@ def test_resnet18_takes_smaller_steps_and_nothing_else_of_its_own():
         assert replace(found, model="hemanet", peak_learning_rate=recipe.peak_learning_rate) == recipe
 
 
+def test_resnet18_of_another_set_takes_the_same_steps():
+    assert recipe_for(28, "resnet18-pathmnist") == replace(recipe_for(28, "resnet18"), model="resnet18-pathmnist")
+
+
 @given(epochs=st.integers(3, 60), steps=st.integers(1, 200))
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(epochs, steps):
     settings = TrainSettings(epochs=epochs, warmup_epochs=1)
