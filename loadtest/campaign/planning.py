@@ -11,9 +11,9 @@ from pathlib import Path
 from contract.dataset import Dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
-from contract.manifest import artifact_folder, load_artifact
-from contract.records.load import NULL_RUNTIME, ArtifactFacts, Cell, RunPlan
-from loadtest.campaign.runfolder import new_run_name
+from contract.records.load import NULL_RUNTIME, Cell, RunPlan
+from loadtest.artifacts import artifact_facts
+from loadtest.folders import new_run_name
 from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP, Profile
 
 
@@ -110,7 +110,7 @@ def plan_campaign(settings: CampaignSettings, datasets: Mapping[int, Dataset]) -
         data_description=description,
         data_is_real=real,
         artifacts=tuple(
-            _artifact_facts(settings, contender.runtime, format_, contender.resolution_px)
+            artifact_facts(settings.artifacts, contender.runtime, format_, contender.resolution_px)
             for contender in contenders
             if contender.repetition == 1 and (format_ := settings.formats[contender.runtime]) is not None
         ),
@@ -125,18 +125,3 @@ def _one_source(datasets: Mapping[int, Dataset]) -> tuple[str, str, bool]:
     if len(sources := {fact.source for fact in facts}) > 1:
         raise InvalidSettings(f"images of several sources: {', '.join(sorted(sources))}. Next: use one of them")
     return facts[0].source, facts[0].description, all(fact.real for fact in facts)
-
-
-def _artifact_facts(settings: CampaignSettings, runtime: str, format_: str, resolution_px: int) -> ArtifactFacts:
-    artifact = load_artifact(artifact_folder(settings.artifacts, format_, resolution_px))
-    manifest = artifact.manifest
-    return ArtifactFacts(
-        runtime=runtime,
-        resolution_px=resolution_px,
-        model=manifest.model,
-        format=manifest.format,
-        digest=artifact.digest,
-        weights_digest=manifest.weights_digest,
-        parity_largest_difference=manifest.parity.largest_difference,
-        parity_images=manifest.parity.images,
-    )

@@ -10,13 +10,13 @@ results/<run>/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import DataCorrupt, RunInvalid
 from contract.records.load import CELL_FILE, RUN_FILE, Cell, CellOutcome, RunPlan
 from contract.storage import read_json, write_json
+from loadtest.folders import create_folder, require_same_plan, set_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,7 @@ class RunFolder:
 
     def set_aside(self, cell: Cell) -> None:
         """Move what an unfinished ``cell`` left out of the way; nothing recorded is ever deleted."""
-        folder = self.cell_folder(cell)
-        if not folder.exists():
-            return
-        discarded = self.path / "discarded"
-        discarded.mkdir(exist_ok=True)
-        folder.rename(discarded / f"{cell.name}-{1 + len(list(discarded.glob(f'{cell.name}-*')))}")
+        set_aside(self.path, self.cell_folder(cell))
 
     def failures(self) -> list[CellOutcome]:
         """The cells that ended with an error, in the plan's order."""
@@ -82,40 +77,11 @@ def open_run(path: Path) -> RunFolder:
 
 def create_run(results: Path, plan: RunPlan) -> RunFolder:
     """A new folder with ``plan`` in it; raises `RunInvalid` rather than write into an old one."""
-    path = (results / plan.run).absolute()
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RunInvalid(f"{path} exists. Next: resume it, or choose another name") from error
-    write_json(path / RUN_FILE, plan)
-    return RunFolder(path, plan)
+    return RunFolder(create_folder(results, plan.run, RUN_FILE, plan), plan)
 
 
 def resume_run(results: Path, plan: RunPlan) -> RunFolder:
-    """The folder of an earlier run that set out to measure what ``plan`` does, here, with the same software.
-
-    Raises `RunInvalid`, naming the field, where it did not: its finished cells could not
-    be compared with those to come.
-    """
+    """The folder of an earlier run that set out to measure what ``plan`` does; `RunInvalid` names what differs."""
     run = open_run((results / plan.run).absolute())
-    # What a person chose comes before what follows from it.
-    for field in sorted(fields(RunPlan), key=lambda one: one.name in ("artifacts", "cells")):
-        if field.name in ("created", "command"):
-            continue
-        old, new = getattr(run.plan, field.name), getattr(plan, field.name)
-        if old != new:
-            raise RunInvalid(
-                f"{run.path} cannot be resumed: its {field.name} is {_shortened(old)}, now it would be "
-                f"{_shortened(new)}. Next: start a new run"
-            )
+    require_same_plan(run.path, run.plan, plan)
     return run
-
-
-def new_run_name(profile: str, now: datetime) -> str:
-    """Sorts by time: ``20260131T120000Z-quick``."""
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{profile}"
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -14,7 +14,8 @@ from contract.records.load import Cell, CellOutcome, RunPlan, Scenario
 from contract.records.seal import seal_folder
 from loadtest.campaign.cells import Surroundings, measure_cell
 from loadtest.campaign.meter import Meter
-from loadtest.campaign.runfolder import create_run, new_run_name
+from loadtest.campaign.runfolder import create_run
+from loadtest.folders import new_run_name
 from loadtest.generator.plan import LoadPlan
 from loadtest.service.server import ask_service, is_ready
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import RunInvalid
@@ -38,9 +37,11 @@ from contract.records.seal import open_seal, seal_folder
 from contract.storage import read_json, write_json
 from loadtest.compute.limits import measure_limits
 from loadtest.compute.link import Link, linked_process
-from loadtest.compute.planning import ComputeSettings, own_cores, plan_compute
+from loadtest.compute.planning import ComputeSettings, plan_compute
 from loadtest.compute.threads import thread_times_ns, used_ns
 from loadtest.compute.worker import Command, Reply, WorkerSettings
+from loadtest.folders import create_folder, require_same_plan, set_aside
+from loadtest.service.processes import own_cores
 
 SETTLING_CALLS = 3
 # A call this long refills its caches many times over, and is not made for nothing.
@@ -87,7 +88,7 @@ class _Measuring:
     def measure(self) -> None:
         """Start, prove, time; `SITTING_FILE` comes last."""
         folder = _folder_of(self.folder, self.sitting)
-        _set_aside(self.folder, self.sitting)
+        set_aside(self.folder, folder)
         with (
             _journals(folder) as journals,
             tempfile.TemporaryDirectory(prefix="hemabench-") as scratch,
@@ -231,13 +232,7 @@ def _measure_limits(folder: Path, plan: ComputePlan, progress: Progress) -> None
 
 
 def _create(results: Path, plan: ComputePlan) -> Path:
-    folder = (results / plan.run).absolute()
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RunInvalid(f"{folder} exists. Next: resume it, or choose another name") from error
-    write_json(folder / COMPUTE_FILE, plan)
-    return folder
+    return create_folder(results, plan.run, COMPUTE_FILE, plan)
 
 
 def _resume(results: Path, plan: ComputePlan) -> Path:
@@ -245,28 +240,12 @@ def _resume(results: Path, plan: ComputePlan) -> Path:
     folder = (results / plan.run).absolute()
     if not (folder / COMPUTE_FILE).is_file():
         raise RunInvalid(f"no compute run in {folder}. Next: hemabench compute")
-    earlier = read_json(folder / COMPUTE_FILE, ComputePlan)
-    for field in fields(ComputePlan):
-        old, new = getattr(earlier, field.name), getattr(plan, field.name)
-        if field.name not in ("created", "command") and old != new:
-            raise RunInvalid(
-                f"{folder} cannot be resumed: its {field.name} is {str(old)[:200]}, now it would be {str(new)[:200]}. "
-                "Next: start a new run"
-            )
+    require_same_plan(folder, read_json(folder / COMPUTE_FILE, ComputePlan), plan)
     return folder
 
 
 def _folder_of(folder: Path, sitting: Sitting) -> Path:
     return folder / "sittings" / sitting.name
-
-
-def _set_aside(folder: Path, sitting: Sitting) -> None:
-    """Move what an unfinished sitting left out of the way; nothing recorded is ever deleted."""
-    left = _folder_of(folder, sitting)
-    if left.exists():
-        discarded = folder / "discarded"
-        discarded.mkdir(exist_ok=True)
-        shutil.move(left, discarded / f"{sitting.name}-{1 + len(list(discarded.glob(f'{sitting.name}-*')))}")
 
 
 def _part_of(progress: Progress, number: int, parts: int) -> Progress:

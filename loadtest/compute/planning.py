@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,10 +10,11 @@ from pathlib import Path
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
-from contract.manifest import artifact_folder, load_artifact
 from contract.records.compute import ComputePlan, InputKind, Shape, Sitting
 from contract.records.load import NULL_RUNTIME, ArtifactFacts
-from loadtest.campaign.runfolder import new_run_name
+from loadtest.artifacts import artifact_facts
+from loadtest.folders import new_run_name
+from loadtest.service.processes import own_cores
 from serving.runtimes import RUNTIMES, entry_of, require_runtime
 
 DIVISIONS = ("closed", "open", "all")
@@ -90,15 +90,6 @@ def runtimes_of(division: str) -> tuple[str, ...]:
     )
 
 
-def own_cores() -> tuple[int, ...]:
-    """The cores that this process may use, ascending."""
-    return (
-        tuple(sorted(os.sched_getaffinity(0)))
-        if hasattr(os, "sched_getaffinity")
-        else tuple(range(os.cpu_count() or 1))
-    )
-
-
 def plan_compute(settings: ComputeSettings) -> ComputePlan:
     """The plan, on this machine and now; every artifact is checked against its manifest.
 
@@ -146,23 +137,8 @@ def _sittings(profile: ComputeProfile, threads: Sequence[int]) -> tuple[Sitting,
 def _artifacts(settings: ComputeSettings) -> tuple[ArtifactFacts, ...]:
     formats: Mapping[str, str | None] = {name: entry_of(name).format for name in settings.runtimes}
     return tuple(
-        _artifact_facts(settings.artifacts, name, format_, side)
+        artifact_facts(settings.artifacts, name, format_, side)
         for name, format_ in formats.items()
         if format_ is not None
         for side in settings.profile.resolutions_px
-    )
-
-
-def _artifact_facts(root: Path, runtime: str, format_: str, side: int) -> ArtifactFacts:
-    artifact = load_artifact(artifact_folder(root, format_, side))
-    manifest = artifact.manifest
-    return ArtifactFacts(
-        runtime=runtime,
-        resolution_px=side,
-        model=manifest.model,
-        format=manifest.format,
-        digest=artifact.digest,
-        weights_digest=manifest.weights_digest,
-        parity_largest_difference=manifest.parity.largest_difference,
-        parity_images=manifest.parity.images,
     )

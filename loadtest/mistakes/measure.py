@@ -17,7 +17,7 @@ import numpy as np
 from contract.architecture import ModelSpec, spec_named
 from contract.dataset import Dataset, load_dataset
 from contract.environment import describe_environment
-from contract.errors import InvalidSettings, RunInvalid, RuntimeUnavailable
+from contract.errors import InvalidSettings, RuntimeUnavailable
 from contract.progress import Progress, silent
 from contract.records.journal import JournalWriter
 from contract.records.mistakes import (
@@ -40,11 +40,12 @@ from contract.records.mistakes import (
 from contract.reference import reference_logits
 from contract.storage import sha256_of_file, write_json
 from contract.weights import Weights, load_weights
-from loadtest.campaign.runfolder import new_run_name
 from loadtest.compute.link import Link, linked_process
+from loadtest.folders import create_folder, new_run_name
 from loadtest.mistakes.sample import preprocess
 from loadtest.mistakes.table import BURST_CALLS, answering_ways, chosen_mistakes, ways_of
 from loadtest.mistakes.worker import Command, Reply, WorkerSettings
+from loadtest.service.processes import own_cores
 
 NS_PER_S = 1_000_000_000
 CHECKED = 2  # images whose logits are held against the reference
@@ -110,7 +111,7 @@ def measure_mistakes(settings: MistakesSettings, progress: Progress = silent) ->
     dataset = load_dataset(settings.photographs)
     positions = choose_images(dataset, settings.profile.images, settings.seed)
     plan = _plan(settings, mistakes, dataset, len(positions))
-    folder = _create(settings.results, plan)
+    folder = create_folder(settings.results, plan.run, PLAN_FILE, plan)
     reference = _reference(spec, weights, dataset, positions, settings.resolution_px)
     measuring = _Measuring(settings, mistakes, positions, reference, folder, progress)
     with measuring.journals():
@@ -161,26 +162,11 @@ def _plan(settings: MistakesSettings, mistakes: tuple[Mistake, ...], dataset: Da
     )
 
 
-def _create(results: Path, plan: MistakesPlan) -> Path:
-    folder = (results / plan.run).absolute()
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RunInvalid(f"{folder} exists. Next: wait a second and start again") from error
-    write_json(folder / PLAN_FILE, plan)
-    return folder
-
-
 def _reference(
     spec: ModelSpec, weights: Weights, dataset: Dataset, positions: Sequence[int], resolution_px: int
 ) -> tuple[tuple[float, ...], ...]:
     images = np.concatenate([preprocess(dataset.images[position], resolution_px) for position in positions[:CHECKED]])
     return tuple(tuple(map(float, row)) for row in reference_logits(spec, weights, images))
-
-
-def own_cores() -> Sequence[int]:
-    """The cores that this process may use, ascending; none where the system does not say."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
 
 
 def fresh_caches(folder: Path) -> dict[str, str]:

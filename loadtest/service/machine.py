@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.records.load import MachineUse
-from loadtest.service.processes import CoreSplit
+from loadtest.service.processes import CoreSplit, own_cores
 
 PROC_STAT = Path("/proc/stat")
 CPUS = Path("/sys/devices/system/cpu")
@@ -30,7 +30,7 @@ class MachineWatch:
     """
 
     def __init__(self, cores: CoreSplit, service: int | None = None) -> None:
-        self._cores = tuple(sorted({*cores.service, *cores.generator})) or _own_cores()
+        self._cores = tuple(sorted({*cores.service, *cores.generator})) or own_cores()
         self._service_cores = cores.service or self._cores
         self._service = service
         self._clock_hz: list[int] = []
@@ -136,7 +136,3 @@ def _own_ns(service: int) -> int:
         usage = resource.getrusage(who)
         total_s += usage.ru_utime + usage.ru_stime
     return int(total_s * _NS_PER_S)
-
-
-def _own_cores() -> tuple[int, ...]:
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)

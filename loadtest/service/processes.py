@@ -32,16 +32,17 @@ def split_cores(threads: int, available: Sequence[int] | None = None) -> CoreSpl
     The service gets as many cores as it is told to use threads and no more, so that a
     runtime which spawns its own threads regardless gains nothing by it.
     """
-    cores = tuple(sorted(available if available is not None else _own_cores()))
+    cores = tuple(sorted(available if available is not None else own_cores()))
     if len(cores) == 1:
         return CoreSplit(service=cores, generator=cores)
     return CoreSplit(service=cores[:-1][:threads], generator=cores[-1:])
 
 
-def _own_cores() -> Sequence[int]:
+def own_cores() -> tuple[int, ...]:
+    """The cores that this process may use, ascending."""
     if hasattr(os, "sched_getaffinity"):
-        return tuple(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
 
 
 @contextmanager

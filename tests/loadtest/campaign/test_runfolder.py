@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from contract.environment import describe_environment
 from contract.errors import RunInvalid
 from contract.records.load import Cell, RunPlan
 from loadtest.campaign.cells import Surroundings, failed_cell
-from loadtest.campaign.runfolder import create_run, new_run_name, open_run, resume_run
+from loadtest.campaign.runfolder import create_run, open_run, resume_run
 
 CELL = Cell(runtime="fake", resolution_px=28, scenario="closed_loop")
 OTHER = Cell(runtime="fake", resolution_px=28, scenario="open_loop")
@@ -101,9 +100,3 @@ def test_a_run_of_something_else_is_not_resumed(tmp_path: Path, field: str, valu
 def test_a_folder_without_a_plan_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunInvalid, match=r"no run in .*run\.json"):
         open_run(tmp_path)
-
-
-def test_names_of_runs_sort_by_time_wherever_they_are_made() -> None:
-    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    assert new_run_name("quick", noon) == "20260131T120000Z-quick"
-    assert new_run_name("quick", noon.astimezone(timezone(timedelta(hours=9)))) == new_run_name("quick", noon)

@@ -12,8 +12,8 @@ import pytest
 
 from contract.storage import write_json
 from loadtest.compute.link import Link, linked_process
-from loadtest.compute.planning import own_cores
 from loadtest.compute.worker import Reply, WorkerSettings
+from loadtest.service.processes import own_cores
 
 EXPORT_TINY = Path(__file__).parents[2] / "serving" / "export_tiny.py"
 

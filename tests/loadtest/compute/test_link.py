@@ -13,9 +13,8 @@ import pytest
 from contract.errors import InvalidSettings, ProcessFailed
 from contract.records.compute import Shape
 from loadtest.compute.link import linked_process
-from loadtest.compute.planning import own_cores
 from loadtest.compute.worker import Command, Reply
-from loadtest.service.processes import CODE
+from loadtest.service.processes import CODE, own_cores
 
 
 def test_a_process_is_pinned_before_it_starts(worker):

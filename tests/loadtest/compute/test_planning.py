@@ -12,11 +12,11 @@ from loadtest.compute.planning import (
     CALLS_OF_A_MEDIAN,
     PROFILES,
     ComputeSettings,
-    own_cores,
     plan_compute,
     profile_named,
     runtimes_of,
 )
+from loadtest.service.processes import own_cores
 from serving.runtimes import RUNTIMES
 
 SMOKE = profile_named("smoke")
