@@ -269,14 +269,18 @@ def _conclude_training(folder: Path, cache: Path, page: Path | None, as_json: bo
     from analysis.training.report import save_training_report
     from analysis.training.summary import summarise_training
     from analysis.training.tables import training_as_json, training_tables
+    from contract.records.load import REPORT_FILE, SUMMARY_FILE
+    from contract.records.seal import add_to_seal
     from contract.storage import write_atomically
 
     summary = summarise_training(folder)
     path = save_training_report(summary, folder, cache)
+    write_atomically(folder / SUMMARY_FILE, (numbers := training_as_json(summary)).encode())
+    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE])
     if page is not None:
         write_atomically(page, training_page(summary).encode())
     if as_json:
-        typer.echo(training_as_json(summary))
+        typer.echo(numbers)
     else:
         show(training_tables(summary))
     tell(f"report: {path}")

@@ -88,20 +88,23 @@ def conclude_mistakes(folder: Path, page: Path | None, as_json: bool) -> None:
     from analysis.mistakes.report import save_mistakes_report
     from analysis.mistakes.summary import summarise_mistakes
     from analysis.mistakes.tables import mistakes_as_json, mistakes_tables
+    from contract.records.load import REPORT_FILE, SUMMARY_FILE
     from contract.records.mistakes import CHART_FILE
+    from contract.records.seal import add_to_seal
     from contract.storage import write_atomically
 
     run = load_mistakes(folder)
     summary = summarise_mistakes(run, np.random.default_rng(run.plan.seed))
-    path = save_mistakes_report(summary, folder)
+    path, picture = save_mistakes_report(summary, folder), folder / CHART_FILE
+    write_atomically(folder / SUMMARY_FILE, (numbers := mistakes_as_json(summary)).encode())
+    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE, *([CHART_FILE] if picture.is_file() else [])])
     if page is not None:
-        picture = folder / CHART_FILE
         beside = page.with_suffix(picture.suffix) if picture.is_file() else None
         if beside is not None:
             write_atomically(beside, picture.read_bytes())
         write_atomically(page, mistakes_page(summary, None if beside is None else beside.name).encode())
     if as_json:
-        typer.echo(mistakes_as_json(summary))
+        typer.echo(numbers)
     else:
         show(mistakes_tables(summary))
     tell(f"report: {path}")

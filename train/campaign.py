@@ -17,6 +17,7 @@ import msgspec
 from contract.children import answer_parent, run_child, tell_parent
 from contract.errors import InvalidSettings, RunInvalid
 from contract.progress import Progress
+from contract.records.seal import open_seal, seal_folder
 from contract.records.training import (
     TRAINING_FILE,
     TrainingRun,
@@ -104,12 +105,14 @@ def train_campaign(settings: CampaignSettings, progress: Progress) -> list[Path]
     """Run every job that is not finished; returns the folders of all records, in the order of the jobs."""
     jobs = list(settings.jobs())
     due = [job for job in jobs if not _is_finished(job)]
+    open_seal(settings.folder)
     if due:
         settled = choose_source(settings.data, settings.resolutions_px).settings
         prepare_datasets(settled, settings.resolutions_px, progress)
         for heard, job in _with_progress(due, progress):
             arguments = [replace(job, data=_absolute(settled)).to_json()]
             run_child("train.campaign", arguments, str, heard)
+    seal_folder(settings.folder)
     return [job.record for job in jobs]
 
 

@@ -23,12 +23,13 @@ def save_mistakes_report(summary: MistakesSummary, folder: Path) -> Path:
     spec = mistakes_chart(summary)
     if spec is not None:
         write_atomically(folder / CHART_FILE, static_png(spec))
-    write_atomically(folder / REPORT_FILE, render(summary, "" if spec is None else static_svg(spec)).encode())
+    write_atomically(folder / REPORT_FILE, render_mistakes_report(summary).encode())
     return folder / REPORT_FILE
 
 
-def render(summary: MistakesSummary, svg: str) -> str:
+def render_mistakes_report(summary: MistakesSummary) -> str:
     """The report's HTML; the same summary gives the same text."""
+    spec = mistakes_chart(summary)
     return (
         html_environment()
         .get_template("mistakes.html")
@@ -36,7 +37,7 @@ def render(summary: MistakesSummary, svg: str) -> str:
             summary=summary,
             plan=summary.plan,
             answer=wording.answer_sentences(summary),
-            svg=Markup(svg),
+            svg=Markup("" if spec is None else static_svg(spec)),
             charts=(),
             frameworks=[(name, runtime_name(name)) for name in FRAMEWORKS],
             wording=wording,

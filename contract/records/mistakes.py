@@ -5,7 +5,8 @@
         processes.journal     ProcessRecord, one line for every process that was started
         bursts.journal        Burst, one line for calls that followed each other
         answers.journal       Answers, one line for a way that changes what is answered
-        report.html, mistakes.png
+        report.html, mistakes.png, summary.json    derived from the above
+        SHA256SUMS            the seal: a digest of every file, when the run has ended
 
 Times of one burst come from one monotonic clock, that of the process which called.
 """

@@ -3,6 +3,8 @@
     <campaign>/<model>-<resolution>px-<framework>-s<seed>/
         predictions.safetensors     logits, labels and positions of the validation and the test images
         training.json               written last: a folder without it is not a finished run
+    <campaign>/report.html, summary.json    derived from the runs, when a report was asked for
+    <campaign>/SHA256SUMS           the seal: a digest of every file, when the campaign has ended
 
 Training writes it, analysis reads it. No figure is stored that can be derived.
 """

@@ -37,6 +37,7 @@ from contract.records.mistakes import (
     ProcessRecord,
     Setup,
 )
+from contract.records.seal import seal_folder
 from contract.reference import reference_logits
 from contract.storage import sha256_of_file, write_json
 from contract.weights import Weights, load_weights
@@ -117,6 +118,7 @@ def measure_mistakes(settings: MistakesSettings, progress: Progress = silent) ->
     with measuring.journals():
         for process in range(settings.profile.processes):
             measuring.repeat(process)
+    seal_folder(folder)
     progress("measured", 1, 1)
     return folder
 
