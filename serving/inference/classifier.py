@@ -141,8 +141,10 @@ def load_model(runtime: Runtime, artifacts: Path, resolution_px: int) -> ServedM
 def warm_up(classifier: Classifier) -> None:
     """Predict in the calling thread, which is the one that will answer: first calls set up what is a thread's own."""
     for served in classifier.models.values():
+        blank = _blank(served.resolution_px)
         for _ in range(WARM_UP_PREDICTIONS):
-            served.model.predict(_blank(served.resolution_px))
+            served.model.predict(blank)
+            served.distance_of(blank)
 
 
 def cores_used(served: ServedModel) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +56,20 @@ def test_the_first_statistics_are_the_mean_colours_of_sixteen_blocks(side):
 def test_the_distance_of_one_image_is_that_of_its_row_of_statistics(seed):
     image, fitted = images(1, 28, seed), distribution()
     assert fitted.distance(image) == pytest.approx(fitted.distances_of_statistics(statistics_of(image))[0], rel=1e-4)
+
+
+def test_threads_that_ask_at_once_get_the_distances_of_their_own_images():
+    fitted = distribution()
+    asked = [images(1, side, seed) for seed, side in enumerate((28, 28, 64, 64))]
+    alone = [fitted.distance(image) for image in asked]
+    begin = threading.Barrier(len(asked))
+
+    def ask(image):
+        begin.wait()
+        return {fitted.distance(image) for _ in range(300)}
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert list(pool.map(ask, asked)) == [{distance} for distance in alone]
 
 
 def test_the_image_that_is_the_mean_has_no_distance():
