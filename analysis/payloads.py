@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from analysis.page import markdown_table
+from analysis.side_by_side import side_by_side_as_json
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_over_rounds
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
@@ -103,6 +104,11 @@ def payloads_table(figures: tuple[PayloadFigures, ...]) -> Table:
     for each in figures:
         table.add_row(*_row(each))
     return table
+
+
+def payloads_as_json(comparison: PayloadComparison, figures: tuple[PayloadFigures, ...]) -> str:
+    """The figures, with how they were measured."""
+    return side_by_side_as_json(comparison, figures=figures)
 
 
 def payloads_page(comparison: PayloadComparison, figures: tuple[PayloadFigures, ...]) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.page import markdown_table
+from analysis.side_by_side import side_by_side_as_json, with_judgement
 from analysis.statistics import Absent, Estimate, Figure, across_runs, ratio_over_rounds
 from contract.blood_cells import NOTICE
 from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
@@ -206,6 +207,12 @@ def peers_tables(summary: PeerSummary) -> tuple[Table, Table]:
         style = "green" if target.holds else "red"
         targets.add_row(*_verdict(target)[:3], Text(_verdict(target)[3], style=style))
     return figures, targets
+
+
+def peers_as_json(summary: PeerSummary) -> str:
+    """The figures and the targets, with how they were measured."""
+    targets = with_judgement(summary.targets, "holds", "surely")
+    return side_by_side_as_json(summary.comparison, figures=summary.figures, targets=targets)
 
 
 def peers_page(summary: PeerSummary) -> str:

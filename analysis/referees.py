@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.page import markdown_table
+from analysis.side_by_side import side_by_side_as_json, with_judgement
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
@@ -281,6 +282,16 @@ def _table(title: str, headings: tuple[str, ...]) -> Table:
     for heading in headings:
         table.add_column(heading)
     return table
+
+
+def referees_as_json(summary: RefereeSummary) -> str:
+    """Figures, agreement and the cost of watching, with how they were measured."""
+    return side_by_side_as_json(
+        summary.comparison,
+        figures=summary.figures,
+        agreements=with_judgement(summary.agreements, "limit", "agrees"),
+        costs=summary.costs,
+    )
 
 
 def referees_page(summary: RefereeSummary) -> str:

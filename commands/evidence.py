@@ -44,11 +44,17 @@ def compare(
 def capsule(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", help="Default: the run's name with .zip, here.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Pack a run into one zip file that `hemabench verify` checks on any machine."""
     from analysis.evidence.capsule import pack
+    from contract.records.seal import SEAL_FILE
+    from contract.storage import sha256_of_file
 
     path = pack(run, out or Path(f"{run.resolve().name}.zip"))
+    if as_json:
+        seal, size = sha256_of_file(run / SEAL_FILE), path.stat().st_size
+        show_json({"run": run.resolve().name, "capsule": str(path), "size_bytes": size, "seal_digest": seal})
     tell(f"capsule: {path}  Next, on another machine: hemabench verify {path.name}")
 
 

@@ -33,6 +33,7 @@ from commands.options import (
     Threads,
 )
 from commands.prepare import image_settings
+from commands.referees import keep_page, print_comparison
 
 
 class LoadKind(StrEnum):
@@ -190,22 +191,20 @@ def peers(
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
     page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Our service beside bare Starlette, textbook BentoML and LitServe: same artifact, same image, same cores."""
     import numpy as np
 
-    from analysis.peers import peers_page, peers_tables, summarise_peers
-    from contract.storage import write_atomically
+    from analysis.peers import peers_as_json, peers_page, peers_tables, summarise_peers
     from loadtest.peers.comparison import PeerPlan, compare_peers
 
     with progress_bar() as progress:
         plan = PeerPlan(artifacts=artifacts, rounds=rounds)
         comparison = compare_peers(plan, results / "peers", command=typed_command(), progress=progress)
     summary = summarise_peers(comparison, np.random.default_rng(0))
-    for table in peers_tables(summary):
-        show(table)
-    if page is not None:
-        write_atomically(page, peers_page(summary).encode())
+    print_comparison(peers_tables(summary), peers_as_json(summary) if as_json else None)
+    keep_page(page, peers_page(summary))
 
 
 def report(

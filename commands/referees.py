@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from commands.options import (
     Cache,
     Data,
     DataRoot,
+    Json,
     Resolutions,
     Results,
     Seed,
@@ -42,22 +44,20 @@ def referee(
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
     page: Page = None,
+    as_json: Json = False,
 ) -> None:
     """Our load generator beside MLPerf LoadGen, wrk and raw sockets: whether they agree, and what watching costs."""
     import numpy as np
 
-    from analysis.referees import referee_tables, referees_page, summarise_referees
-    from contract.storage import write_atomically
+    from analysis.referees import referee_tables, referees_as_json, referees_page, summarise_referees
     from loadtest.referees.comparison import RefereePlan, compare_referees
     from train.dataset import prepare_folders
 
     with progress_bar() as progress:
-        folders = prepare_folders(
-            image_settings(source, root, cache, [resolution], blood_cells=True), [resolution], progress
-        )
+        images = image_settings(source, root, cache, [resolution], blood_cells=True)
         plan = RefereePlan(
             artifacts=artifacts,
-            dataset=folders[resolution],
+            dataset=prepare_folders(images, [resolution], progress)[resolution],
             runtime=runtime,
             resolution_px=resolution,
             rounds=rounds,
@@ -66,10 +66,8 @@ def referee(
         )
         comparison = compare_referees(plan, results, command=typed_command(), progress=progress)
     summary = summarise_referees(comparison, np.random.default_rng(seed))
-    for table in referee_tables(summary):
-        show(table)
-    if page is not None:
-        write_atomically(page, referees_page(summary).encode())
+    print_comparison(referee_tables(summary), referees_as_json(summary) if as_json else None)
+    keep_page(page, referees_page(summary))
 
 
 def payloads(
@@ -83,22 +81,37 @@ def payloads(
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
     page: Page = None,
+    as_json: Json = False,
 ) -> None:
     """The same image as PNG, JPEG, raw tensor and JSON numbers: bytes on the wire, decoding, response time."""
     import numpy as np
 
-    from analysis.payloads import payloads_page, payloads_table, summarise_payloads
-    from contract.storage import write_atomically
+    from analysis.payloads import payloads_as_json, payloads_page, payloads_table, summarise_payloads
     from loadtest.payloads.comparison import PayloadPlan, compare_payloads
     from train.dataset import prepare_folders
 
     with progress_bar() as progress:
-        folders = prepare_folders(
-            image_settings(source, root, cache, resolutions, blood_cells=True), resolutions, progress
-        )
+        images = image_settings(source, root, cache, resolutions, blood_cells=True)
+        folders = prepare_folders(images, resolutions, progress)
         plan = PayloadPlan(artifacts=artifacts, datasets=folders, runtime=runtime, rounds=rounds, seed=seed)
         comparison = compare_payloads(plan, results / "payloads", command=typed_command(), progress=progress)
     figures = summarise_payloads(comparison, np.random.default_rng(seed))
-    show(payloads_table(figures))
+    print_comparison([payloads_table(figures)], payloads_as_json(comparison, figures) if as_json else None)
+    keep_page(page, payloads_page(comparison, figures))
+
+
+def print_comparison(tables: Iterable[object], numbers: str | None) -> None:
+    """Print ``numbers`` as they are, or ``tables`` where there are none."""
+    if numbers is not None:
+        typer.echo(numbers)
+        return
+    for table in tables:
+        show(table)
+
+
+def keep_page(page: Path | None, text: str) -> None:
+    """Write a result as Markdown where ``page`` says so."""
+    from contract.storage import write_atomically
+
     if page is not None:
-        write_atomically(page, payloads_page(comparison, figures).encode())
+        write_atomically(page, text.encode())

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from analysis.payloads import payloads_page, payloads_table, summarise_payloads
+from analysis.payloads import payloads_as_json, payloads_page, payloads_table, summarise_payloads
 from analysis.statistics import Absent
 from contract.environment import describe_environment
 from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
@@ -61,3 +63,11 @@ def test_the_page_and_the_table_have_a_row_per_form_and_resolution():
     page = payloads_page(comparison(), figures)
     assert sum(line.startswith(("| 28 |", "| 64 |")) for line in page.splitlines()) == 8
     assert "hemabench payloads" in page
+
+
+def test_json_holds_a_row_per_form_and_resolution_and_no_raw_windows():
+    said = json.loads(payloads_as_json(comparison(), summarised()))
+    assert [(each["resolution_px"], each["form"]) for each in said["figures"]] == [
+        (each.resolution_px, each.form) for each in summarised()
+    ]
+    assert "windows" not in said

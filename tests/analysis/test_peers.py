@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from analysis.peers import peers_page, peers_tables, summarise_peers
+from analysis.peers import peers_as_json, peers_page, peers_tables, summarise_peers
 from analysis.statistics import Absent, Estimate
 from contract.environment import describe_environment
 from contract.records.peers import BARE, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
@@ -107,3 +109,13 @@ def test_the_page_and_the_tables_have_a_row_for_each_figure_and_target():
     assert page.count("\n| ") == len(summary.figures) + len(summary.targets) + 4
     assert "`hemabench peers`" in page
     assert "Research use only" in page
+
+
+def test_json_holds_figures_and_judged_targets_and_no_raw_windows():
+    said = json.loads(peers_as_json(summarised()))
+    ours = next(each for each in said["figures"] if (each["contender"], each["connections"]) == (OURS, 1))
+    assert ours["p50_ms"]["value"] == pytest.approx(0.66)
+    targets = {target["what"]: target["holds"] for target in said["targets"]}
+    assert targets == {target.what: target.holds for target in summarised().targets}
+    assert said["command"] == "hemabench peers"
+    assert "windows" not in said

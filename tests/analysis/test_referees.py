@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from analysis.referees import referee_tables, referees_page, summarise_referees
+from analysis.referees import referee_tables, referees_as_json, referees_page, summarise_referees
 from analysis.statistics import Absent
 from contract.environment import describe_environment
 from contract.records.load import NULL_RUNTIME
@@ -154,3 +155,14 @@ def test_the_rate_held_is_the_last_before_the_first_that_was_missed(steps, held,
 def test_the_verdict_of_loadgen_is_quoted():
     assert ("MLPerf LoadGen", "Server", "ONNX Runtime", "Result is : VALID", "3") in summarised().quotes
     assert "Result is : VALID" in referees_page(summarised())
+
+
+def test_json_says_whether_each_percentile_agrees():
+    summary = summarised(slower={LOADGEN: 1.2})
+    said = {(each["client"], each["percentile"]): each["agrees"] for each in agreements(summary)}
+    assert said[LOADGEN, "p50"] is False
+    assert said[WIRE, "p50"] is True
+
+
+def agreements(summary):
+    return json.loads(referees_as_json(summary))["agreements"]

@@ -100,8 +100,14 @@ def test_a_run_without_a_seal_cannot_be_verified(build, tmp_path: Path) -> None:
 @pytest.mark.acceptance("D7")
 def test_the_command_packs_a_run_verifies_it_elsewhere_and_names_what_was_changed(sealed: Path, tmp_path: Path) -> None:
     capsule = tmp_path / "elsewhere" / "run.zip"
-    packed = hemabench("capsule", sealed, "--out", capsule)
+    packed = hemabench("capsule", sealed, "--out", capsule, "--json")
     assert packed.returncode == 0, packed.stderr
+    assert json.loads(packed.stdout) == {
+        "run": sealed.name,
+        "capsule": str(capsule),
+        "size_bytes": capsule.stat().st_size,
+        "seal_digest": verify_run(sealed).seal_digest,
+    }
     assert hemabench("verify", capsule).returncode == 0
     with (sealed / "run.json").open("ab") as file:
         file.write(b" ")
