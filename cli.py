@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from commands import answer, compute, doctor, evidence, measure, mistakes, prepare, referees
-from commands.console import fail
+from commands.console import FAILED, WRONG_USAGE, fail
 from contract.blood_cells import NOTICE
-from contract.errors import HemaBenchError, InvalidSettings
+from contract.errors import HemaBenchError, InvalidSettings, why_not
 
 COMMANDS = (
     prepare.info,
@@ -55,18 +57,29 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 failed with a message, 2 wrong usage or settings, 130 interrupted."""
+    """Run a command; its exit code is one of those in docs/commands.md, and what is wrong is said in one line."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as misused:
+        fail(_misuse(misused), misused.exit_code)
     except InvalidSettings as error:
-        fail(str(error), 2)
-    except (HemaBenchError, OSError) as error:
-        fail(str(error), 1)
+        fail(str(error), WRONG_USAGE)
+    except HemaBenchError as error:
+        fail(str(error), FAILED)
+    except OSError as error:
+        fail(why_not(error), FAILED)
     except ModuleNotFoundError as missing:
         extra = EXTRAS.get(str(missing.name).partition(".")[0])
         if extra is None:
             raise
-        fail(f"{missing.name} is not installed. Next: pip install -c constraints.txt -e '.[{extra}]'", 1)
+        fail(f"{missing.name} is not installed. Next: pip install -c constraints.txt -e '.[{extra}]'", FAILED)
+
+
+def _misuse(misused: typer.TyperException) -> str:
+    """What Typer has against the words that were typed, in one line, and whose help says more."""
+    context = getattr(misused, "ctx", None)
+    words = " ".join(misused.format_message().split()) or "no command was given"
+    return f"{words.rstrip('.')}. Next: {context.command_path if context else 'hemabench'} --help"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
@@ -12,6 +13,8 @@ import typer
 from contract.progress import Progress
 
 PIPED_COLUMNS = 160
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130  # exit codes: docs/commands.md
+NOTHING_BEGUN_IS_KEPT = "what was finished is kept, what was under way is not. Next: repeat the command"
 
 
 def show(renderable: object) -> None:
@@ -46,13 +49,23 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def progress_bar() -> AbstractContextManager[Progress]:
-    """Progress on standard error."""
+@contextmanager
+def progress_bar(if_stopped: str = NOTHING_BEGUN_IS_KEPT) -> Iterator[Progress]:
+    """Progress on standard error, with the time left.
+
+    Ctrl-C ends the command with exit code 130, after what the work itself says of it, or else ``if_stopped``: what was
+    kept, and how to go on.
+    """
     from rich.console import Console
 
     from analysis.terminal import progress_on
 
-    return progress_on(Console(stderr=True))
+    try:
+        with progress_on(Console(stderr=True)) as progress:
+            yield progress
+    except KeyboardInterrupt as stopped:
+        tell(f"\nstopped: {str(stopped) or if_stopped}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def typed_command() -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from contract.architecture import spec_named
+from contract.blood_cells import RESOLUTIONS_PX
+from contract.errors import InvalidSettings
 
 CHECKPOINTS = Path("exported_models/checkpoints")
 ARTIFACTS = Path("exported_models/artifacts")
@@ -13,12 +17,31 @@ RESULTS = Path("results")
 TRAINING_RESULTS = "training"  # the folder below it that holds training campaigns
 NATIVE_RUNTIMES = ("pytorch", "tensorflow", "jax", "onnx")
 CACHE = Path(".cache/datasets")
+LARGEST_SEED = 2**32 - 1  # what every framework takes
+MOST_THREADS = 1_024
 AUTO = "auto"  # the first source of images that is there
 
 
-Resolutions = Annotated[
-    list[int], typer.Option("--resolution", "-r", help="Side of the model's input in pixels; repeat for several.")
-]
+def _known_sides(sides: int | list[int] | None) -> int | list[int] | None:
+    for side in [sides] if isinstance(sides, int) else sides or ():
+        if side not in RESOLUTIONS_PX:
+            known = ", ".join(map(str, RESOLUTIONS_PX))
+            raise InvalidSettings(f"no model is made for {side} px; choose from: {known}")
+    return sides
+
+
+def _known_network(model: str) -> str:
+    spec_named(model.partition("-")[0])
+    return model
+
+
+def side_option(text: str, **more: Any) -> Any:
+    """An option for sides of images, refused at once where no model is made for them."""
+    return typer.Option("--resolution", "-r", callback=_known_sides, help=text, **more)
+
+
+Resolution = Annotated[int, side_option("Side of the model's input in pixels.")]
+Resolutions = Annotated[list[int], side_option("Side of the model's input in pixels; repeat for several.")]
 Data = Annotated[
     str,
     typer.Option(
@@ -29,12 +52,28 @@ Data = Annotated[
 ]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder that holds pbc/.", show_default=False)]
 Cache = Annotated[Path, typer.Option("--cache", help="Where data sets are kept once built.")]
-Model = Annotated[str, typer.Option("--model", help="hemanet or resnet18; of another data set, hemanet-pathmnist.")]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", callback=_known_network, help="hemanet or resnet18; of another data set, hemanet-pathmnist."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="What chance is drawn from.")]
+Seeds = Annotated[list[int], typer.Option("--seed", min=0, max=LARGEST_SEED, help="Repeat for several.")]
 Runtimes = Annotated[list[str], typer.Option("--runtime", help="Repeat for several.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of one inference.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of one inference.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, max=1_000, help="Each measures everything once.")]
 Artifacts = Annotated[Path, typer.Option("--artifacts", help="Where exported models lie.")]
 Checkpoints = Annotated[Path, typer.Option("--checkpoints", help="Where weights lie.")]
 Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]
+Resume = Annotated[
+    str | None, typer.Option("--resume", help="Name of a run under results/ to finish.", show_default=False)
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", help="The runtime that ratios refer to.", show_default=False)
+]
+Page = Annotated[
+    Path | None, typer.Option("--page", help="Write the result as Markdown, too.", show_default=False, dir_okay=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

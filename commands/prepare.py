@@ -26,9 +26,12 @@ from commands.options import (
     Device,
     Json,
     Model,
+    Page,
     Resolutions,
     Results,
     Runtimes,
+    Seeds,
+    side_option,
 )
 from contract.blood_cells import RESOLUTIONS_PX
 
@@ -76,7 +79,7 @@ def data(
     from train.dataset import count_images, prepare_datasets
 
     settings = image_settings(source, root, cache, resolutions)
-    with progress_bar() as progress:
+    with progress_bar("a set that was being built is not kept, the others are. Next: repeat the command") as progress:
         datasets = prepare_datasets(settings, resolutions, progress, rebuild=rebuild)
     first = next(iter(datasets.values()))
     counts = count_images(first)
@@ -89,29 +92,42 @@ def data(
     show(counts_table(first.facts.description, counts))
 
 
+Frameworks = Annotated[list[str], typer.Option("--framework", help="pytorch, keras, flax or all; repeat for several.")]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="PyTorch only: bfloat16 and torch.compile, about 3 times as fast at 224 px.")
+]
+FromBelow = Annotated[
+    bool, typer.Option("--from-below/--from-scratch", help="Start from the weights of the next lower resolution.")
+]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(
+        "--teacher",
+        exists=True,
+        dir_okay=False,
+        help="A checkpoint of a larger resolution to start from and to learn from.",
+        show_default=False,
+    ),
+]
+
+
 def train(
     resolutions: Resolutions = [28],  # noqa: B006 (typer copies it)
-    frameworks: Annotated[
-        list[str], typer.Option("--framework", help="pytorch, keras, flax or all; repeat for several.")
-    ] = ["pytorch"],  # noqa: B006
+    frameworks: Frameworks = ["pytorch"],  # noqa: B006
     model: Model = "hemanet",
-    seeds: Annotated[list[int], typer.Option("--seed", min=0, help="Repeat for several.")] = [0],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
     seed_count: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="How many seeds, from --seed on.", show_default=False)
+        int | None, typer.Option("--seeds", min=1, max=1_000, help="How many, from --seed on.", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Default: the recipe's.")] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="PyTorch only: bfloat16 and torch.compile, about 3 times as fast at 224 px.")
-    ] = False,
-    from_below: Annotated[
-        bool, typer.Option("--from-below/--from-scratch", help="Start from the weights of the next lower resolution.")
-    ] = True,
-    teacher: Annotated[
-        Path | None,
-        typer.Option("--teacher", help="A checkpoint of a larger resolution to start from and to learn from."),
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, max=10_000, help="Default: the recipe's.", show_default=False)
     ] = None,
+    fast: Fast = False,
+    from_below: FromBelow = True,
+    teacher: Teacher = None,
     campaign: Annotated[
-        str | None, typer.Option("--campaign", help="Records go to results/training/NAME. Default: the time.")
+        str | None,
+        typer.Option("--campaign", help="Records go to results/training/NAME. Default: the time.", show_default=False),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where Ctrl-C or a crash stopped it.")] = False,
     source: Data = AUTO,
@@ -122,8 +138,6 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train the network, keep a record of each run, and write a checkpoint per resolution."""
-    from analysis.training.tables import trained_table
-    from contract.records.training import load_training_record
     from train.campaign import CampaignSettings, default_campaign, train_campaign
     from train.dataset import model_for
     from train.frameworks import FRAMEWORKS
@@ -150,17 +164,20 @@ def train(
         folder=results / TRAINING_RESULTS / name,
         command=typed_command(),
     )
-    with progress_bar() as progress:
-        try:
-            records = train_campaign(settings, progress)
-        except KeyboardInterrupt:
-            tell(f"\nstopped; whole epochs are kept. Next: the same command with --resume --campaign {name}")
-            raise typer.Exit(130) from None
+    with progress_bar(f"whole epochs are kept. Next: the same command with --resume --campaign {name}") as progress:
+        records = train_campaign(settings, progress)
+    _conclude_train(settings.folder, records, as_json)
+
+
+def _conclude_train(folder: Path, records: list[Path], as_json: bool) -> None:
+    from analysis.training.tables import trained_table
+    from contract.records.training import load_training_record
+
     if as_json:
-        show_json([load_training_record(folder) for folder in records])
+        show_json([load_training_record(record) for record in records])
     else:
         show(trained_table(records))
-    tell(f"records: {settings.folder}  Next: hemabench report {settings.folder}")
+    tell(f"records: {folder}  Next: hemabench report {folder}")
 
 
 def calibrate(
@@ -177,7 +194,7 @@ def calibrate(
     from train.recalibration import recalibrate
 
     settings = image_settings(source, root, cache, resolutions)
-    with progress_bar() as progress:
+    with progress_bar("checkpoints that were calibrated are kept. Next: repeat the command") as progress:
         calibrated = recalibrate(checkpoints, model_for(model, settings.source), settings, resolutions, progress)
     if as_json:
         show_json(
@@ -197,11 +214,18 @@ def calibrate(
 
 
 def audit(
-    resolution: Annotated[int, typer.Option("--resolution", "-r", help="Side of the images that are compared.")] = 28,
+    resolution: Annotated[int, side_option("Side of the images that are compared.")] = 28,
     recorded: Annotated[
-        Path | None, typer.Option("--run", help="A training campaign: adds accuracies of the groups.")
+        Path | None,
+        typer.Option(
+            "--run",
+            exists=True,
+            file_okay=False,
+            help="A training campaign: adds accuracies of the groups.",
+            show_default=False,
+        ),
     ] = None,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    page: Page = None,
     source: Data = AUTO,
     root: DataRoot = None,
     cache: Cache = CACHE,
@@ -214,7 +238,7 @@ def audit(
     from train.dataset import prepare_dataset
 
     settings = image_settings(source, root, cache, [resolution])
-    with progress_bar() as progress:
+    with progress_bar("images that were built are, the comparison is not. Next: repeat the command") as progress:
         found = audited(prepare_dataset(settings, resolution, progress), settings, recorded, progress)
     if page is not None:
         write_atomically(page, audit_page(found, typed_command()).encode())
@@ -251,7 +275,7 @@ def export(
         artifacts=own_artifacts(model, artifacts),
         force=force,
     )
-    with progress_bar() as progress:
+    with progress_bar("artifacts that were proved are kept. Next: repeat the command") as progress:
         made = export_all(settings, progress)
         quantised = quantise_all(settings, cache, progress, required=bool(formats))
     if as_json:
@@ -295,7 +319,7 @@ def verify(
         return
     from serving.inference.verify import verify_all
 
-    with progress_bar() as progress:
+    with progress_bar("nothing is written by this. Next: repeat the command") as progress:
         proved = verify_all(runtimes, resolutions, artifacts, device=device, progress=progress)
     if as_json:
         show_json(proved)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from contract import errors
-from contract.errors import HemaBenchError, ProcessFailed
+from contract.errors import HemaBenchError, ProcessFailed, why_not
 from contract.progress import Progress
 from contract.storage import write_json
 
@@ -63,11 +63,13 @@ def run_child(module: str, arguments: Sequence[str], result: type[T], progress: 
 
 
 def answer_parent(output: Path, work: Callable[[], Any]) -> None:
-    """In a child: write what ``work`` returns, or the `HemaBenchError` that it raises, to ``output``."""
+    """In a child: write what ``work`` returns, or the `HemaBenchError` or `OSError` that it raises, to ``output``."""
     try:
         result = work()
     except HemaBenchError as error:
         write_json(output, Outcome(failure=Failure(type(error).__name__, str(error))))
+    except OSError as error:
+        write_json(output, Outcome(failure=Failure(HemaBenchError.__name__, why_not(error))))
     else:
         write_json(output, Outcome(result=msgspec.Raw(msgspec.json.encode(result))))
 

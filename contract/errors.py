@@ -25,6 +25,8 @@ A message says what, where, and what to do next. Only ``cli.py`` prints one and 
 
 from __future__ import annotations
 
+import errno
+
 
 class HemaBenchError(Exception):
     """Everything that HemaBench raises on purpose."""
@@ -119,3 +121,26 @@ class InvalidImage(HemaBenchError):
         super().__init__(message)
         self.code = code
         self.status = status
+
+
+# What to do where the system refused; the text of the others says it.
+_ADVICE = {
+    errno.ENOSPC: "free some space there, or name another folder with the command's options",
+    errno.EDQUOT: "free some space there, or name another folder with the command's options",
+    errno.EROFS: "name a folder that can be written with the command's options",
+    errno.EACCES: "change its owner or mode, or name another place with the command's options",
+    errno.EPERM: "change its owner or mode, or name another place with the command's options",
+    errno.ENOENT: "name a place that exists with the command's options",
+    errno.ENOTDIR: "name a folder with the command's options",
+    errno.EISDIR: "name a file with the command's options",
+    errno.EADDRINUSE: "choose another port",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+}
+
+
+def why_not(error: OSError) -> str:
+    """What the system refused, in one line: the file where there is one, the reason, and what to do next."""
+    what = error.strerror or str(error)
+    places = [str(place) for place in (error.filename, error.filename2) if place is not None]
+    advice = _ADVICE.get(error.errno or 0)
+    return ": ".join([*places[:1], what[:1].lower() + what[1:]]) + (f". Next: {advice}" if advice else "")
