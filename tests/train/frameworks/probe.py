@@ -37,7 +37,8 @@ class Effort:
 
 # ResNet-18 costs so much more than hemanet that a few images and steps must do. Of the millions of values in its
 # sixteen deep layers some lie within rounding of a ReLU's corner in every batch, and the gradients of those batches
-# differed by 2e-3 to 2e-2; its logits, losses and weights are held to the same tolerances as the others'.
+# differ by 2e-3 to 2e-2 (corner_probe.py shows that this is the reason); its logits, losses and weights are held to
+# the same tolerances as the others'.
 EFFORTS = {
     "hemanet": Effort(),
     "small": Effort(),
