@@ -196,6 +196,6 @@ def _expected_s(settings: CampaignSettings, contender: Contender) -> float:
 def _what_was_kept(run: RunFolder) -> str:
     missing = len(run.missing())
     return (
-        f"stopped: {len(run.plan.cells) - missing} of {len(run.plan.cells)} cells are finished and kept in {run.path}. "
-        f"Next: resume the run {run.plan.run}"
+        f"{len(run.plan.cells) - missing} of {len(run.plan.cells)} cells are finished and kept in {run.path}. "
+        f"Next: the same command with --resume {run.plan.run}"
     )

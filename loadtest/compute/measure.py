@@ -54,18 +54,30 @@ WorkerLink = Link[Reply]
 def measure_compute(settings: ComputeSettings, progress: Progress = silent) -> Path:
     """The folder of a run, complete. Raises before anything is timed where logits are not right.
 
-    What is finished is kept whatever happens: ``settings`` with ``resume`` go on with the next sitting.
+    What is finished is kept whatever happens: ``settings`` with ``resume`` go on with the next sitting. Ctrl-C
+    is raised again with what was kept as its message.
     """
     plan = plan_compute(settings)
     folder = (_resume if settings.resume else _create)(settings.results, plan)
     open_seal(folder)
-    _measure_limits(folder, plan, progress)
-    for number, sitting in enumerate(plan.sittings):
-        if not (_folder_of(folder, sitting) / SITTING_FILE).is_file():
-            _Measuring(settings, plan, folder, sitting, _part_of(progress, number, len(plan.sittings))).measure()
+    try:
+        _measure_limits(folder, plan, progress)
+        for number, sitting in enumerate(plan.sittings):
+            if not (_folder_of(folder, sitting) / SITTING_FILE).is_file():
+                _Measuring(settings, plan, folder, sitting, _part_of(progress, number, len(plan.sittings))).measure()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_what_was_kept(folder, plan)) from None
     seal_folder(folder)
     progress("measured", 1, 1)
     return folder
+
+
+def _what_was_kept(folder: Path, plan: ComputePlan) -> str:
+    finished = sum((_folder_of(folder, sitting) / SITTING_FILE).is_file() for sitting in plan.sittings)
+    return (
+        f"{finished} of {len(plan.sittings)} sittings are finished and kept in {folder}. "
+        f"Next: the same command with --resume {folder.name}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
