@@ -55,7 +55,7 @@ HOMES = {
     "onnx": set(),
     "onnxruntime": {"serving/runtimes/onnx.py"},
     "openvino": {"serving/runtimes/openvino.py"},
-    "locust": {"loadtest/locustfile.py"},
+    "locust": {"loadtest/locustfile.py", "loadtest/shape.py"},
     "altair": {
         "analysis/mistakes/chart.py",
         "analysis/compute/plots.py",
@@ -70,6 +70,7 @@ HOMES = {
 # Files that another program loads into a process of its own, and how each may end that process.
 EXITS = {
     "loadtest/locustfile.py": {"sys.exit"},  # locust -f: a refusal in one line, before anything is sent
+    "loadtest/shape.py": {"sys.exit"},  # the same
     "serving/process/supervision.py": {"os._exit"},  # an exit handler of bentoml serve: the status of a failed worker
 }
 

@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from contract.records.journal import read_journal
-from contract.records.load import REQUESTS_FILE, RequestRecord
+from contract.records.load import REQUESTS_FILE, STEPPED_KINDS, RequestRecord
 from contract.storage import read_json
 from loadtest.generator.plan import TALLY_FILE, LoadTally
+from loadtest.scenarios import KINDS, NS_PER_S
 from loadtest.service.processes import CODE, guarded_process, last_lines
 from loadtest.service.server import free_port
 
 LOCUSTFILE = CODE / "loadtest" / "locustfile.py"
+SHAPE = CODE / "loadtest" / "shape.py"
+PATIENCE_S = 240  # far more than any of these loads takes; a hang fails here instead of in silence
 NOWHERE = "http://127.0.0.1:9"
 
 
-def locust_command(*options: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("locust")), "-f", str(LOCUSTFILE), *options]
+def locust_command(*options: str, files: Sequence[Path] = (LOCUSTFILE,)) -> list[str]:
+    return [str(Path(sys.executable).with_name("locust")), "-f", ",".join(map(str, files)), *options]
 
 
-def run_locust(*options: str, folder: Path = CODE) -> subprocess.CompletedProcess[str]:
+def run_locust(
+    *options: str, folder: Path = CODE, files: Sequence[Path] = (LOCUSTFILE,)
+) -> subprocess.CompletedProcess[str]:
     """Locust's own command, from the code's folder, where it needs no PYTHONPATH."""
     environment = os.environ if folder == CODE else os.environ | {"PYTHONPATH": str(CODE)}
-    return subprocess.run(
-        locust_command("--headless", *options), cwd=folder, env=environment, capture_output=True, text=True, timeout=60
-    )
+    command = locust_command("--headless", *options, files=files)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
-def test_it_runs_plainly_and_ends_by_itself(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:
+# Every scenario, so short that a service of 2 ms is soon done with it.
+SCENARIOS: dict[str, dict[str, object]] = {
+    "closed_loop": {"duration": 0.7},
+    "open_loop": {"arrival_rate": 60, "duration": 0.7},
+    "soak": {"arrival_rate": 60, "arrivals": "constant", "duration": 0.7},
+    "spike": {"arrival_rate": 30, "peak_rate": 120, "duration": 1},
+    "offline": {"requests": 60, "duration": 60},
+    "ladder": {"arrival_rate": 150, "duration": 0.7},
+    "find_rate": {"arrival_rate": 600, "p99_ms": 50, "duration": 0.7},
+}
+
+
+def test_every_scenario_is_tried() -> None:
+    assert set(SCENARIOS) == set(KINDS)
+
+
+def options_of(scenario: str) -> list[str]:
+    settings = {"scenario": scenario, "warmup": 0, **SCENARIOS[scenario]}
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def require_whole_books(folder: Path, scenario: str, workers: int = 1) -> None:
+    """Everything that the scenario is about was offered, answered, counted and recorded."""
+    tally = read_json(folder / TALLY_FILE, LoadTally)
+    records = read_journal(folder / REQUESTS_FILE, RequestRecord).records
+    assert (tally.complete, tally.workers, tally.failed) == (True, workers, 0)
+    assert len(records) == tally.started
+    assert tally.ok > 0
+    assert {record.step for record in records} == {step.step for step in tally.steps}
+    assert (len(tally.steps) > 1) == (scenario in STEPPED_KINDS)
+    if scenario == "offline":
+        assert tally.ok == SCENARIOS[scenario]["requests"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_runs_plainly_and_ends_by_itself(
+    scenario: str, fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "records"
-    load = ["--scenario", "open_loop", "--arrival-rate", "60", "--warmup", "0.2", "--duration", "1"]
+    place = ["--dataset", str(noise_folder), "--record-to", str(folder)]
     with fake_service(service_ms=2) as service:
-        done = run_locust("--host", service.url, "--dataset", str(noise_folder), "--record-to", str(folder), *load)
+        done = run_locust("--host", service.url, *place, *options_of(scenario))
     assert done.returncode == 0, done.stderr
     assert "classify 28px" in done.stderr  # where Locust prints its tables
-    tally = read_json(folder / TALLY_FILE, LoadTally)
-    assert tally.complete
-    assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.started == tally.ok > 0
+    require_whole_books(folder, scenario)
 
 
 def test_failed_requests_give_locusts_own_exit_status(
@@ -77,18 +117,35 @@ def test_without_images_it_names_the_command_that_makes_them(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_it_runs_with_workers_of_locusts_own_making(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "find_rate"])  # a ladder agrees as it does
+def test_scenarios_run_with_workers_of_locusts_own_making(
+    scenario: str, fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "records"
-    load = ["--scenario", "open_loop", "--arrival-rate", "60", "--warmup", "0", "--duration", "1", "--users", "2"]
     port = str(free_port())
-    crew = ["--processes", "2", "--spawn-rate", "2", "--master-bind-port", port, "--master-port", port]
+    crew = ["--processes", "2", "--users", "2", "--spawn-rate", "2", "--master-bind-port", port, "--master-port", port]
     with fake_service(service_ms=2) as service:
         place = ["--host", service.url, "--dataset", str(noise_folder), "--record-to", str(folder)]
-        done = run_locust(*place, *load, *crew)
+        done = run_locust(*place, *options_of(scenario), *crew)
     assert done.returncode == 0, done.stderr
-    tally = read_json(folder / TALLY_FILE, LoadTally)
-    assert (tally.workers, tally.complete) == (2, True)
-    assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.ok > 0
+    require_whole_books(folder, scenario, workers=2)
+
+
+def test_a_master_and_workers_that_people_start_share_one_load(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "records"
+    port = str(free_port())
+    worker = locust_command("--headless", "--worker", "--master-port", port)
+    with ExitStack() as running:
+        service = running.enter_context(fake_service(service_ms=2))
+        for number in (1, 2):
+            running.enter_context(guarded_process(worker, log=tmp_path / f"worker-{number}.log", grace_s=2))
+        place = ["--host", service.url, "--dataset", str(noise_folder), "--record-to", str(folder)]
+        crew = ["--master", "--master-bind-port", port, "--expect-workers", "2", "--users", "2", "--spawn-rate", "2"]
+        done = run_locust(*place, *options_of("open_loop"), *crew)
+    assert done.returncode == 0, done.stderr
+    require_whole_books(folder, "open_loop", workers=2)
 
 
 def test_the_stop_of_a_person_leaves_whole_books(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:
@@ -105,10 +162,10 @@ def test_the_stop_of_a_person_leaves_whole_books(fake_service: Callable, noise_f
     assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.started
 
 
-def test_the_web_page_starts_one_test_after_another(fake_service: Callable, noise_folder: Path, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def test_the_web_page_starts_every_scenario_one_after_another(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    port = free_port()
     page = f"http://127.0.0.1:{port}"
     options = ["--web-host", "127.0.0.1", "--web-port", str(port), "--dataset", str(noise_folder), "--warmup", "0"]
     log = tmp_path / "log"
@@ -116,20 +173,51 @@ def test_the_web_page_starts_one_test_after_another(fake_service: Callable, nois
         fake_service(service_ms=2) as service,
         guarded_process(locust_command(*options, "--host", service.url), log=log, grace_s=2),
     ):
-        wait_for(lambda: answers(page))
-        for number, scenario in enumerate(("closed_loop", "open_loop")):
-            folder = tmp_path / f"records-{number}"
-            form = {"user_count": 2, "spawn_rate": 2, "host": service.url, "scenario": scenario, "arrival_rate": 30.0}
-            form |= {"duration": 0.7, "record_to": str(folder)}
-            post(f"{page}/swarm", form)
+        wait_for(lambda: answers(page), log)
+        for scenario, settings in SCENARIOS.items():
+            folder = tmp_path / scenario
+            form = {"user_count": 2, "spawn_rate": 2, "host": service.url, "scenario": scenario, **settings}
+            post(f"{page}/swarm", form | {"record_to": str(folder)})
             wait_for(lambda folder=folder: (folder / TALLY_FILE).exists(), log)
-            assert read_json(folder / TALLY_FILE, LoadTally).complete
-            assert read_json(folder / TALLY_FILE, LoadTally).ok > 0
+            require_whole_books(folder, scenario)
+
+
+def test_a_shape_changes_the_number_of_users_and_cuts_nobody_off(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "records"
+    place = ["--dataset", str(noise_folder), "--record-to", str(folder), "--warmup", "0", "--duration", "9"]
+    with fake_service(service_ms=20) as service:
+        done = run_locust("--host", service.url, *place, "--user-stages", "1,4,1", files=(LOCUSTFILE, SHAPE))
+    assert done.returncode == 0, done.stderr
+    require_whole_books(folder, "closed_loop")
+    (step,) = read_json(folder / TALLY_FILE, LoadTally).steps
+    records = read_journal(folder / REQUESTS_FILE, RequestRecord).records
+    first_second = [record for record in records if record.sent_ns < step.began_ns + NS_PER_S]
+    assert most_under_way(first_second) == 1
+    assert most_under_way(records) == 4
+    assert "Shape test updating to 1 users" in done.stderr.partition("updating to 4 users")[2]
+    assert {record.failure for record in records} == {None}
+
+
+@pytest.mark.parametrize("stages", ["", "2,0", "2,many", "-1"])
+def test_stages_that_are_no_numbers_of_users_are_refused(stages: str, noise_folder: Path) -> None:
+    options = ["--host", NOWHERE, "--dataset", str(noise_folder), f"--user-stages={stages}"]
+    done = run_locust(*options, files=(LOCUSTFILE, SHAPE))
+    assert done.returncode == 1
+    assert "are numbers of users" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def most_under_way(records: Sequence[RequestRecord]) -> int:
+    """The largest number of requests that were sent and not yet answered."""
+    changes = sorted([(record.sent_ns, 1) for record in records] + [(record.finished_ns, -1) for record in records])
+    return max(accumulate(change for _, change in changes))
 
 
 def wait_for(condition: Callable[[], bool], log: Path | None = None) -> None:
-    """Return when ``condition`` holds; fail after half a minute."""
-    for _ in range(300):
+    """Return when ``condition`` holds; fail when it does not for minutes."""
+    for _ in range(10 * PATIENCE_S):
         if condition():
             return
         time.sleep(0.1)
