@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from commands import answer, compute, doctor, evidence, measure, mistakes, prepare, referees
+from commands import answer, compute, doctor, evidence, measure, mistakes, prepare, referees, report
 from commands.console import FAILED, WRONG_USAGE, fail
 from contract.blood_cells import NOTICE
 from contract.errors import HemaBenchError, InvalidSettings, why_not
@@ -29,7 +29,7 @@ COMMANDS = (
     referees.payloads,
     compute.compute,
     mistakes.mistakes,
-    measure.report,
+    report.report,
     evidence.compare,
     evidence.capsule,
 )

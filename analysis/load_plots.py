@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 
 from analysis.curve import Curve, Point
 from analysis.figures import QUANTILES
-from analysis.plots import NS_PER_MS, Spec, runtime_colours, styled
+from analysis.plots import (
+    NS_PER_MS,
+    Spec,
+    chosen_runtimes,
+    resolution_axis,
+    runtime_colour,
+    runtime_shape,
+    styled,
+)
 from analysis.statistics import Estimate, Figure
 from analysis.summary import RunSummary
 from analysis.tax import EVEN, ServingTax
@@ -30,13 +37,15 @@ def distribution_chart(summary: RunSummary, scenario: str, resolution_px: int) -
     ]
     if not rows:
         return None
+    chosen = chosen_runtimes()
     lines = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("value_ms:Q", title="response time, ms", scale=alt.Scale(type="log")),
             y=alt.Y("share:Q", title="share of requests", axis=alt.Axis(format="%")),
-            color=_runtime_colour(summary),
+            color=runtime_colour(summary.runtimes),
+            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
             order="share:Q",
         )
     )
@@ -44,7 +53,7 @@ def distribution_chart(summary: RunSummary, scenario: str, resolution_px: int) -
     named = alt.Chart(alt.InlineData(values=marks)).encode(y="share:Q")
     rules = named.mark_rule(strokeDash=[2, 4], opacity=0.5, color="currentColor")
     text = named.mark_text(align="left", dy=-5, color="currentColor").encode(x=alt.value(4), text="name:N")
-    return styled(alt.layer(rules, text, lines).properties(height=260))
+    return styled(alt.layer(rules, text, lines).add_params(chosen).properties(height=260))
 
 
 def curve_chart(curve: Curve) -> Spec | None:
@@ -90,14 +99,11 @@ def tax_chart(summary: RunSummary, taxes: Sequence[ServingTax]) -> Spec | None:
     if not rows:
         return None
     sides = sorted({tax.resolution_px for tax in taxes})
+    chosen = chosen_runtimes()
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X(
-            "resolution_px:Q",
-            title="resolution, px",
-            scale=alt.Scale(type="log", base=2, domain=[sides[0] * 0.88, sides[-1] * 1.12], nice=False),
-            axis=alt.Axis(values=sides, format="d", grid=False),
-        ),
-        color=_runtime_colour(summary),
+        x=resolution_axis(sides),
+        color=runtime_colour(summary.runtimes),
+        opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
     )
     y = alt.Y("value:Q", title="round trip ÷ inference", scale=alt.Scale(type="log", nice=True))
     even = alt.Chart(alt.InlineData(values=[{"even": EVEN}])).mark_rule(strokeDash=[4, 4], color="currentColor")
@@ -105,16 +111,9 @@ def tax_chart(summary: RunSummary, taxes: Sequence[ServingTax]) -> Spec | None:
         even.encode(y=alt.Y("even:Q", title="round trip ÷ inference")),
         base.mark_line(strokeWidth=2).encode(y=y),
         base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
-        base.mark_point(size=70, filled=True).encode(y=y, shape=alt.Shape("runtime:N", title=None, legend=None)),
+        base.mark_point(size=70, filled=True).encode(y=y, shape=runtime_shape(summary.runtimes)),
     )
-    return styled(alt.layer(*layers).properties(height=260))
-
-
-def _runtime_colour(summary: RunSummary) -> Any:
-    colours = runtime_colours(summary.runtimes)
-    names = [runtime_name(runtime) for runtime in summary.runtimes]
-    scale = alt.Scale(domain=names, range=[colours[runtime] for runtime in summary.runtimes])
-    return alt.Color("runtime:N", title=None, scale=scale, legend=alt.Legend(orient="top", columns=5))
+    return styled(alt.layer(*layers).add_params(chosen).properties(height=260))
 
 
 def _curve_rows(curve: Curve, point: Point) -> list[Spec]:

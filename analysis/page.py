@@ -12,6 +12,7 @@ from analysis.summary import Contender, RunSummary
 from analysis.tax import ServingTax, crossovers, serving_taxes
 from analysis.wording import interval_of, runtime_name, scenario_name, value_of
 from contract.blood_cells import NOTICE
+from contract.environment import Environment
 
 HEADINGS = ("px", "runtime", "n", "response p50", "p99", "round trip p50", "inference p50", "tax", "right answers")
 
@@ -21,10 +22,27 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     return ["| " + " | ".join(line) + " |" for line in (headings, ["---"] * len(headings), *rows)]
 
 
+def machine_line(environment: Environment) -> str:
+    """The machine and the system in one sentence."""
+    return (
+        f"{environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
+        f"{environment.accelerator or 'no accelerator'}, {environment.system}, Python {environment.python}."
+    )
+
+
+def libraries_line(environment: Environment) -> str:
+    """All versions in one sentence."""
+    return f"{', '.join(f'{name} {version}' for name, version in sorted(environment.libraries.items()))}."
+
+
+def cores_words(cores: Sequence[int]) -> str:
+    """``0, 1``, or ``any`` where nothing was pinned."""
+    return ", ".join(map(str, cores)) or "any"
+
+
 def summary_page(summary: RunSummary) -> str:
     """What the terminal shows of ``summary``, with the machine and how to repeat it."""
     plan, environment = summary.plan, summary.plan.environment
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(environment.libraries.items()))
     lines = [f"# Run {plan.run}", "", f"Made by `{plan.command}` at {plan.created}. {NOTICE}", ""]
     lines += [f"> {sentence}\n>" for sentence in answer(summary)]
     lines += ["", f"Data: {plan.data_description}. Times in ms, each with its 95 % interval; n is answered requests."]
@@ -35,14 +53,7 @@ def summary_page(summary: RunSummary) -> str:
         lines += ["", f"## {scenario_name(scenario)}", "", *(_curves(curves) or table)]
     lines += _tax(serving_taxes(summary))
     lines += ["", "## Parity", "", *_parity(summary), "", "## What to know of the cells", "", *_findings(summary)]
-    lines += ["", "## Machine", ""]
-    lines += [
-        f"{environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-        f"{environment.accelerator or 'no accelerator'}, {environment.system}, Python {environment.python}.",
-        "",
-        f"{libraries}.",
-        "",
-    ]
+    lines += ["", "## Machine", "", machine_line(environment), "", libraries_line(environment), ""]
     return "\n".join(lines)
 
 

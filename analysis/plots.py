@@ -74,6 +74,34 @@ def runtime_colours(runtimes: Sequence[str]) -> dict[str, str]:
     return {runtime: RUNTIME_COLOURS.get(runtime) or next(spare) for runtime in sorted(runtimes)}
 
 
+def resolution_axis(sides: Sequence[int]) -> alt.X:
+    """The x axis of everything against resolution: log scale, a tick for each of the ascending ``sides``."""
+    return alt.X(
+        "resolution_px:Q",
+        title="resolution, px",
+        scale=alt.Scale(type="log", base=2, domain=[sides[0] * 0.88, sides[-1] * 1.12], nice=False),
+        axis=alt.Axis(values=list(sides), format="d", grid=False, labelOverlap=False),
+    )
+
+
+def runtime_colour(runtimes: Sequence[str]) -> alt.Color:
+    """Colours by runtime, with a legend."""
+    colours = runtime_colours(runtimes)
+    scale = alt.Scale(domain=list(map(runtime_name, runtimes)), range=[colours[runtime] for runtime in runtimes])
+    return alt.Color("runtime:N", title=None, scale=scale, legend=_RUNTIME_LEGEND)
+
+
+def runtime_shape(runtimes: Sequence[str]) -> alt.Shape:
+    """Shapes by runtime, in the same legend as the colours."""
+    scale = alt.Scale(domain=list(map(runtime_name, runtimes)))
+    return alt.Shape("runtime:N", title=None, scale=scale, legend=_RUNTIME_LEGEND)
+
+
+def chosen_runtimes() -> alt.Parameter:
+    """The runtimes that a reader clicks in the legend; all of them at first."""
+    return alt.selection_point(name="chosen", fields=["runtime"], bind="legend")
+
+
 def time_chart(summary: RunSummary, scenario: str, quantity: Quantity) -> Spec | None:
     """Median time against resolution, a line per runtime, log scale, 95 % intervals; none without numbers."""
     rows = [_time_row(contender, quantity) for contender in summary.of_scenario(scenario)]
@@ -83,34 +111,20 @@ def time_chart(summary: RunSummary, scenario: str, quantity: Quantity) -> Spec |
     sides = sorted({row["resolution_px"] for row in rows})
     title, domain = QUANTITY_TITLES[quantity], [0.8 * min(lows), 1.25 * max(highs)]
     scale = alt.Scale(type="log", domain=domain, nice=False)
-    colours = runtime_colours(summary.runtimes)
-    names = [runtime_name(runtime) for runtime in summary.runtimes]
-    chosen = alt.selection_point(name="chosen", fields=["runtime"], bind="legend")
-    legend = alt.Legend(orient="top", columns=4, symbolOpacity=1)
-    colour = alt.Color(
-        "runtime:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=[colours[runtime] for runtime in summary.runtimes]),
-        legend=legend,
-    )
+    chosen = chosen_runtimes()
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X(
-            "resolution_px:Q",
-            title="resolution, px",
-            scale=alt.Scale(type="log", base=2, domain=[sides[0] * 0.88, sides[-1] * 1.12], nice=False),
-            axis=alt.Axis(values=sides, format="d", grid=False, labelOverlap=False),
-        ),
-        color=colour,
+        x=resolution_axis(sides),
+        color=runtime_colour(summary.runtimes),
         opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
     )
-    middle = alt.Y("value_ms:Q", title=title, scale=scale, axis=alt.Axis(values=_decade_ticks(*domain), format="~g"))
+    middle = alt.Y("value_ms:Q", title=title, scale=scale, axis=alt.Axis(values=decade_ticks(*domain), format="~g"))
     lines = base.mark_line(strokeWidth=2, invalid="break-paths-filter-domains").encode(y=middle)
     intervals = base.mark_rule(strokeWidth=2, invalid="filter").encode(
         y=alt.Y("low_ms:Q", title=title, scale=scale), y2="high_ms:Q"
     )
     points = base.mark_point(size=70, filled=True, invalid="filter").encode(
         y=middle,
-        shape=alt.Shape("runtime:N", title=None, scale=alt.Scale(domain=names), legend=legend),
+        shape=runtime_shape(summary.runtimes),
         tooltip=_TIME_TOOLTIP,
     )
     return styled(alt.layer(lines, intervals, points).add_params(chosen).properties(height=280))
@@ -143,11 +157,12 @@ def parts_chart(summary: RunSummary, scenario: str, resolution_px: int) -> Spec 
     return styled(bars)
 
 
-def static_svg(spec: Spec, width_px: int) -> str:
-    """The chart as SVG markup that needs no JavaScript."""
+def static_svg(spec: Spec, width_px: int | None = None) -> str:
+    """The chart as SVG markup that needs no JavaScript; without ``width_px`` in its own size."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(spec | {"width": width_px}, vl_version=_VEGALITE)
+    sized = spec if width_px is None else spec | {"width": width_px}
+    svg: str = vl_convert.vegalite_to_svg(sized, vl_version=_VEGALITE)
     return svg
 
 
@@ -160,6 +175,7 @@ def javascript() -> str:
     return bundle
 
 
+_RUNTIME_LEGEND = alt.Legend(orient="top", columns=4, symbolOpacity=1)
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 _TIME_TOOLTIP = [
     alt.Tooltip("runtime:N", title="runtime"),
@@ -177,10 +193,10 @@ _PART_TOOLTIP = [
 ]
 
 
-def _decade_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times each power of ten between ``low`` and ``high``."""
+def decade_ticks(low: float, high: float, *, digits: Sequence[int] = (1, 2, 5)) -> list[float]:
+    """``digits`` times each power of ten between ``low`` and ``high``."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [tick for power in powers for digit in (1, 2, 5) if low <= (tick := round(digit * 10.0**power, 9)) <= high]
+    return [tick for power in powers for digit in digits if low <= (tick := round(digit * 10.0**power, 9)) <= high]
 
 
 def _time_row(contender: Contender, quantity: Quantity) -> Spec:

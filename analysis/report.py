@@ -1,87 +1,163 @@
-"""The report: one HTML file that needs no network, no other file and, for its tables, no JavaScript."""
+"""The report of a load run: its answer, and a section for everything that its records tell."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from typing import Any
 
 from analysis import load_plots, plots, wording
 from analysis.answer import answer
+from analysis.html import Chart, Report, Section, drawn_chart, environment_section, render
 from analysis.judging.findings import Limits
+from analysis.page import summary_page
+from analysis.pictures import (
+    MOST_PICTURES,
+    Place,
+    data_uri,
+    kept_pictures,
+    new_pictures,
+    picture_name,
+    shown_first,
+)
 from analysis.runs import load_run
-from analysis.sentences import crossover_words, curve_words, difference_words, steadiness_words
+from analysis.sentences import crossover_words, curve_words
+from analysis.starting import start_ups
 from analysis.statistics import fewest_requests
 from analysis.summary import RunSummary, summarise
+from analysis.tables import summary_as_json, summary_tables
 from analysis.tax import crossovers, serving_taxes
-from contract.blood_cells import NOTICE
+from analysis.telling import Asked, Told
 from contract.records.load import REPORT_FILE, STEPPED_KINDS
 from contract.storage import write_atomically
 from contract.timing import PARTS
 
-TEMPLATES = Path(__file__).parent / "templates"
-LINES_WIDTH_PX = 480
-BARS_WIDTH_PX = 480
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """A chart with its words: what it shows, and the same for those who cannot see it."""
-
-    name: str
-    title: str
-    described: str
-    spec: plots.Spec
-    svg: Markup
+SCATTER_NOTE = """Percentiles lie between order statistics, which needs no distribution but takes requests as
+independent. Ratios come from resampling: blocks of neighbouring requests where a contender ran once, whole runs where
+it ran several times; fewer than five runs promise less than 95 %. Where a contender ran at least four times, "faster"
+and "slower" are an exact permutation test on the medians of the runs with Holm's correction over the contenders of one
+resolution and scenario, at 5 %. One run on one machine says nothing about other machines, and another start of the same
+service may differ by more than these intervals. Differences under 3 % are not called differences."""
 
 
 def write_report(
     run_folder: Path, *, baseline: str | None = None, limits: Limits | None = None, into: Path | None = None
 ) -> Path:
-    """Write the report of ``run_folder`` and return where it is; ``into`` defaults to the run folder's own file.
+    """Write the report of ``run_folder`` alone and return where it is; ``into`` defaults to the run folder's own file.
 
     Raises `RunInvalid` where there is no readable run plan.
     """
     summary = summarise(load_run(run_folder), baseline=baseline, limits=limits)
-    return save_report(summary, into or run_folder / REPORT_FILE)
-
-
-def save_report(summary: RunSummary, path: Path) -> Path:
-    """Write the report of ``summary`` to ``path``, atomically."""
-    write_atomically(path, render_report(summary).encode())
+    path = into or run_folder / REPORT_FILE
+    write_atomically(path, render_report(summary, kept_pictures(run_folder)).encode())
     return path
 
 
-def render_report(summary: RunSummary) -> str:
-    """The report's HTML; the same summary gives the same text."""
-    groups = {
-        "line_charts": line_charts(summary),
-        "part_charts": part_charts(summary),
-        "distribution_charts": distribution_charts(summary),
-        "curve_charts": curve_charts(summary),
-        "tax_charts": tax_charts(summary),
-    }
-    taxes = serving_taxes(summary)
-    page = html_environment().get_template("report.html")
-    return page.render(
-        summary=summary,
-        plan=summary.plan,
+def tell_load(folder: Path, asked: Asked) -> Told:
+    """The load run in ``folder``; pictures of wrong answers that it does not have yet come from the cache."""
+    summary = summarise(load_run(folder), baseline=asked.baseline, limits=asked.limits)
+    new = {} if asked.cache is None else new_pictures(folder, summary.plan, summary.confusions, asked.cache)
+    verdicts = [cell.verdict for cell in summary.cells]
+    return Told(
+        report=load_report(summary, kept_pictures(folder) | {place: data_uri(png) for place, png in new.items()}),
+        numbers=summary_as_json(summary),
+        tables=summary_tables(summary),
+        page=lambda _: summary_page(summary),
+        sound=all(verdict.status == "valid" or verdict.disturbed for verdict in verdicts),
+        files={picture_name(*place): png for place, png in new.items()},
+    )
+
+
+def render_report(summary: RunSummary, pictures: Mapping[Place, str] | None = None) -> str:
+    """The report's HTML; the same summary and pictures give the same text."""
+    return render(load_report(summary, pictures or {}))
+
+
+def load_report(summary: RunSummary, pictures: Mapping[Place, str]) -> Report:
+    """What a load run has to say; ``pictures`` are data URIs by resolution and image."""
+    plan, runtimes = summary.plan, len(summary.runtimes)
+    synthetic = (
+        "Synthetic images. Speed is measured, accuracy is not: the images of this run were rendered "
+        f"({plan.data_source}: {plan.data_description})."
+    )
+    return Report(
+        kind="report",
+        headline=f"The same network, {runtimes} runtime{'s' if runtimes != 1 else ''}: where the milliseconds go",
+        about=(plan.run, plan.created, f"profile {plan.profile}"),
+        commands=(plan.command,),
+        environment=plan.environment,
         answer=answer(summary),
-        **groups,
-        charts=[chart for group in groups.values() for chart in group],
-        curves=[contender.curve for contender in summary.contenders if contender.curve],
-        taxes=taxes,
-        crossover=crossover_words(crossovers(taxes)) if taxes else "",
-        parts=PARTS,
-        part_colours=plots.PART_COLOURS,
-        runtime_colours=plots.runtime_colours(summary.runtimes),
-        fewest_requests=fewest_requests,
-        notice=NOTICE,
-        javascript=Markup(inside_a_script(plots.javascript())),
+        notices=() if plan.data_is_real else (synthetic,),
+        verdicts={
+            "valid": summary.count("valid"),
+            "invalid": summary.count("invalid"),
+            "missing": summary.count("missing"),
+        },
+        sections=(*_speed_sections(summary), *_answer_sections(summary, pictures), *_evidence_sections(summary)),
+    )
+
+
+def _speed_sections(summary: RunSummary) -> list[Section]:
+    """What the times say; a section without numbers is left out."""
+    taxes = serving_taxes(summary)
+    curves = [contender.curve for contender in summary.contenders if contender.curve]
+    at_one_rate = any(contender.curve is None for contender in summary.contenders)
+    taxed = {"taxes": taxes, "crossover": crossover_words(crossovers(taxes)) if taxes else ""}
+    parted = {"parts": PARTS, "part_colours": plots.PART_COLOURS}
+    spread, rates = distribution_charts(summary), curve_charts(summary)
+    sections = [
+        (at_one_rate, _section(summary, "speed", "Time against resolution", line_charts(summary))),
+        (at_one_rate, _section(summary, "parts", "Where the millisecond went", part_charts(summary), parted)),
+        (taxes, _section(summary, "tax", "What serving costs beside the model", tax_charts(summary), taxed)),
+        (curves, _section(summary, "rates", "Response time against throughput", rates, {"curves": curves})),
+        (spread, _section(summary, "spread", "How response times are spread", spread)),
+    ]
+    return [section for wanted, section in sections if wanted]
+
+
+def _answer_sections(summary: RunSummary, pictures: Mapping[Place, str]) -> list[Section]:
+    """What the answers say."""
+    galleries = {one.resolution_px: shown_first(one) for one in summary.confusions}
+    confused = {"galleries": galleries, "pictures": pictures, "most": MOST_PICTURES}
+    sections = [_section(summary, "right", "Were the answers right?")]
+    if summary.confusions:
+        sections.append(_section(summary, "confusion", "Which cells are taken for which", context=confused))
+    return sections
+
+
+def _evidence_sections(summary: RunSummary) -> list[Section]:
+    """Why to believe it, and how to repeat it."""
+    plan = summary.plan
+    note = f"{SCATTER_NOTE} Records format {plan.records_version}."
+    starts = Section(
+        name="starts",
+        title="Cold start and memory",
+        template="tables.html",
+        context={"tables": [start_ups(summary.cells)], "words": ()},
+        in_the_end=True,
+    )
+    return [
+        _section(summary, "verdicts", "Verdict of every cell", context={"fewest_requests": fewest_requests}),
+        _section(summary, "parity", "Parity: is it the same network?"),
+        starts,
+        environment_section({"seed": plan.seed}, note, (plan.command,), plan.environment),
+    ]
+
+
+def _section(
+    summary: RunSummary,
+    name: str,
+    title: str,
+    charts: list[Chart] | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Section:
+    shared = {"summary": summary, "plan": summary.plan, "runtime_colours": plots.runtime_colours(summary.runtimes)}
+    return Section(
+        name=name,
+        title=title,
+        template=f"load/{name}.html",
+        context={**shared, **(context or {})},
+        charts=tuple(charts or ()),
     )
 
 
@@ -149,46 +225,3 @@ def tax_charts(summary: RunSummary) -> list[Chart]:
         if spec
         else []
     )
-
-
-def drawn_chart(name: str, title: str, described: str, spec: plots.Spec) -> Chart:
-    svg = plots.static_svg(spec, LINES_WIDTH_PX)
-    return Chart(name=name, title=title, described=described, spec=spec, svg=Markup(svg))
-
-
-def inside_a_script(code: str) -> str:
-    """``code`` such that no string in it ends the script element early; all else stays, ``/</g`` for one."""
-    return re.sub(r"</(?=script)", r"<\\/", code, flags=re.IGNORECASE)
-
-
-def html_environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "value": wording.value_of,
-        "interval": wording.interval_of,
-        "sample": wording.sample_of,
-        "whole": wording.whole,
-        "runtime": wording.runtime_name,
-        "scenario": wording.scenario_name,
-        "part": wording.part_name,
-        "listed": _listed,
-        "curve": curve_words,
-        "difference": difference_words,
-        "steadiness": steadiness_words,
-        "gib": _gib,
-    }
-    return environment
-
-
-def _listed(words: Iterable[object]) -> str:
-    return wording.listed(list(words))
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from analysis.confusion import Confusion, confusions
 from analysis.curve import Curve, curve_of
 from analysis.differences import MINIMUM_EFFECT, Difference, differences_from
 from analysis.figures import Figures, Key, figures_of, recorded, stream
@@ -88,7 +89,8 @@ class Lead:
 class RunSummary:
     """A run in numbers, its contenders by resolution, runtime and scenario.
 
-    ``damage`` and ``unlisted`` are what the run's folder holds besides.
+    ``confusions`` say which classes were taken for which, by resolution; ``damage`` and
+    ``unlisted`` are what the run's folder holds besides.
     """
 
     plan: RunPlan
@@ -96,6 +98,7 @@ class RunSummary:
     limits: Limits
     contenders: tuple[Contender, ...]
     leads: tuple[Lead, ...]
+    confusions: tuple[Confusion, ...]
     damage: tuple[str, ...]
     unlisted: tuple[str, ...]
 
@@ -153,6 +156,7 @@ def summarise(run: Run, *, baseline: str | None = None, limits: Limits | None = 
             for key, cells in sorted(_by_contender(judged).items(), key=_reading_order)
         ),
         leads=_leads(run.plan, medians, baseline),
+        confusions=confusions(run.plan, answers),
         damage=run.damage,
         unlisted=run.unlisted,
     )

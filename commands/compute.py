@@ -2,50 +2,80 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.console import progress_bar, show, tell, typed_command, warn
+from commands.console import progress_bar, typed_command, warn
 from commands.options import (
     ARTIFACTS,
     CHECKPOINTS,
+    MOST_THREADS,
     RESULTS,
     Artifacts,
+    Baseline,
     Checkpoints,
     Device,
     Json,
+    Page,
     Results,
+    Resume,
     Seed,
+    side_option,
 )
+from commands.report import conclude
+
+Division = Annotated[str, typer.Option("--division", help="closed: like for like; open: tuned; all.")]
+InPlaceOfADivision = Annotated[
+    list[str] | None,
+    typer.Option("--runtime", help="In place of a division; repeat for several.", show_default=False),
+]
+SomeSides = Annotated[list[int] | None, side_option("Default: the profile's; repeat for several.", show_default=False)]
+Batches = Annotated[
+    list[int] | None,
+    typer.Option("--batch", min=1, max=4_096, help="Images per call; repeat for several.", show_default=False),
+]
+SeveralThreads = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=MOST_THREADS,
+        help="Repeat for several. Default: 1, and all cores.",
+        show_default=False,
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        max=100,
+        help="Fresh processes per runtime. Default: full 3, quick 2.",
+        show_default=False,
+    ),
+]
+Pixels = Annotated[bool, typer.Option("--uint8", help="Hand over pixels: scaling is part of the call.")]
 
 
 def compute(
     profile: Annotated[str, typer.Option("--profile", help="quick (4 minutes) or full (15).")] = "full",
-    division: Annotated[str, typer.Option("--division", help="closed: like for like; open: tuned; all.")] = "closed",
-    runtimes: Annotated[
-        list[str] | None, typer.Option("--runtime", help="In place of a division; repeat for several.")
-    ] = None,
-    resolutions: Annotated[list[int] | None, typer.Option("--resolution", "-r", help="Repeat for several.")] = None,
-    batches: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Images per call; repeat.")] = None,
-    threads: Annotated[
-        list[int] | None, typer.Option("--threads", min=1, help="Repeat for several. Default: 1, and all cores.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="Fresh processes per runtime. Default: full 3, quick 2.")
-    ] = None,
-    pixels: Annotated[bool, typer.Option("--uint8", help="Hand over pixels: scaling is part of the call.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    division: Division = "closed",
+    runtimes: InPlaceOfADivision = None,
+    resolutions: SomeSides = None,
+    batches: Batches = None,
+    threads: SeveralThreads = None,
+    processes: Processes = None,
+    pixels: Pixels = False,
+    baseline: Baseline = None,
+    page: Page = None,
     device: Device = "cpu",
     seed: Seed = 0,
     checkpoints: Checkpoints = CHECKPOINTS,
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
-    resume: Annotated[str | None, typer.Option("--resume", help="Name of a run under results/ to finish.")] = None,
+    resume: Resume = None,
     as_json: Json = False,
 ) -> None:
     """Time predict alone, beside the limit of the machine: import, load, first call and steady calls apart."""
@@ -81,36 +111,10 @@ def compute(
         checkpoints=checkpoints,
         artifacts=artifacts,
     )
-    with progress_bar() as progress:
+    with progress_bar("artifacts that were proved are kept. Next: repeat the command") as progress:
         export_all(wanted, progress)
         folder = measure_compute(settings, progress)
-    conclude_compute(folder, as_json, baseline, page)
-
-
-def conclude_compute(folder: Path, as_json: bool, baseline: str | None = None, page: Path | None = None) -> None:
-    """Report a compute run in the terminal and as HTML. Exit code 1 where something is missing or invalid."""
-    from analysis.compute.page import compute_page
-    from analysis.compute.report import save_compute_report
-    from analysis.compute.runs import load_compute_run
-    from analysis.compute.summary import summarise_compute
-    from analysis.compute.tables import compute_as_json, compute_tables
-    from contract.records.load import REPORT_FILE, SUMMARY_FILE
-    from contract.records.seal import add_to_seal
-    from contract.storage import write_atomically
-
-    summary = summarise_compute(load_compute_run(folder), baseline=baseline)
-    path = save_compute_report(summary, folder / REPORT_FILE)
-    write_atomically(folder / SUMMARY_FILE, (numbers := compute_as_json(summary)).encode())
-    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE])
-    if page is not None:
-        write_atomically(page, compute_page(summary).encode())
-    if as_json:
-        typer.echo(numbers)
-    else:
-        show(compute_tables(summary))
-    tell(f"report: {path}")
-    if summary.run.missing or not all(cell.valid for cell in summary.cells):
-        sys.exit(1)
+    conclude(folder, as_json, baseline=baseline, page=page)
 
 
 def _installed(division: str) -> tuple[str, ...]:

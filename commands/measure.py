@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.compute import conclude_compute
-from commands.console import progress_bar, show, tell, typed_command
-from commands.mistakes import conclude_mistakes
+from commands.console import progress_bar, tell, typed_command
 from commands.options import (
     ARTIFACTS,
     AUTO,
@@ -27,13 +23,18 @@ from commands.options import (
     DataRoot,
     Device,
     Json,
+    Page,
+    Resolution,
     Results,
+    Resume,
+    Rounds,
     Runtimes,
     Seed,
     Threads,
 )
 from commands.prepare import image_settings
 from commands.referees import keep_page, print_comparison
+from commands.report import conclude
 
 
 class LoadKind(StrEnum):
@@ -57,7 +58,7 @@ class Arrivals(StrEnum):
 
 def load(
     url: Annotated[str, typer.Option("--url", help="A service that is running.")] = "http://127.0.0.1:3000",
-    resolution: Annotated[int, typer.Option("--resolution", "-r")] = 28,
+    resolution: Resolution = 28,
     scenario: Annotated[
         LoadKind | None,
         typer.Option(
@@ -118,7 +119,7 @@ def load(
             workers=workers,
             progress=progress,
         )
-    _conclude(result.folder, as_json)
+    conclude(result.folder, as_json, cache=cache)
 
 
 def run(
@@ -138,10 +139,11 @@ def run(
     checkpoints: Checkpoints = CHECKPOINTS,
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
-    resume: Annotated[str | None, typer.Option("--resume", help="Name of a run under results/ to finish.")] = None,
+    resume: Resume = None,
     as_json: Json = False,
 ) -> None:
     """Images, weights, artifacts, parity, load tests, report: the whole chain."""
+    from analysis.chapters import newest_of_other_kinds
     from contract.records.load import NULL_RUNTIME
     from loadtest.campaign.planning import CampaignSettings
     from loadtest.campaign.running import run_campaign
@@ -178,19 +180,18 @@ def run(
             device=device,
             command=typed_command(),
         )
-        try:
-            folder = run_campaign(settings, progress)
-        except KeyboardInterrupt as stopped:
-            tell(f"\n{stopped}")
-            raise typer.Exit(130) from None
-    _conclude(folder, as_json)
+        folder = run_campaign(settings, progress)
+    chapters = newest_of_other_kinds(results, folder)
+    for chapter in chapters:
+        tell(f"chapter: {chapter}")
+    conclude(folder, as_json, cache=cache, chapters=chapters)
 
 
 def peers(
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Each measures every service once.")] = 10,
+    rounds: Rounds = 10,
     artifacts: Artifacts = ARTIFACTS,
     results: Results = RESULTS,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Our service beside bare Starlette, textbook BentoML and LitServe: same artifact, same image, same cores."""
@@ -199,97 +200,9 @@ def peers(
     from analysis.peers import peers_as_json, peers_page, peers_tables, summarise_peers
     from loadtest.peers.comparison import PeerPlan, compare_peers
 
-    with progress_bar() as progress:
+    with progress_bar("nothing is kept but the services' logs. Next: repeat the command") as progress:
         plan = PeerPlan(artifacts=artifacts, rounds=rounds)
         comparison = compare_peers(plan, results / "peers", command=typed_command(), progress=progress)
     summary = summarise_peers(comparison, np.random.default_rng(0))
     print_comparison(peers_tables(summary), peers_as_json(summary) if as_json else None)
     keep_page(page, peers_page(summary))
-
-
-def report(
-    folder: Annotated[Path | None, typer.Argument(help="A run's folder. Default: the newest under results/.")] = None,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
-    cache: Cache = CACHE,
-    results: Results = RESULTS,
-    as_json: Json = False,
-) -> None:
-    """Print a run's table and write its report.html, from its raw records; of training, mistakes or compute, too."""
-    from contract.records.compute import is_compute_folder
-    from contract.records.mistakes import is_mistakes_folder
-    from contract.records.training import is_training_folder
-
-    if folder is not None and is_training_folder(folder):
-        _conclude_training(folder, cache, page, as_json)
-        return
-    if folder is not None and is_mistakes_folder(folder):
-        conclude_mistakes(folder, page, as_json)
-        return
-    if folder is not None and is_compute_folder(folder):
-        conclude_compute(folder, as_json, baseline, page)
-        return
-    _conclude(folder or _newest(results), as_json, baseline, page)
-
-
-def _conclude(folder: Path, as_json: bool, baseline: str | None = None, page: Path | None = None) -> None:
-    """Report a run in the terminal and as HTML.
-
-    Exit code 1 where a cell is missing, or invalid for another reason than a disturbed machine.
-    """
-    from analysis.page import summary_page
-    from analysis.report import save_report
-    from analysis.runs import load_run
-    from analysis.summary import summarise
-    from analysis.tables import summary_as_json, summary_tables
-    from contract.records.load import REPORT_FILE, SUMMARY_FILE
-    from contract.records.seal import add_to_seal
-    from contract.storage import write_atomically
-
-    summary = summarise(load_run(folder), baseline=baseline)
-    path = save_report(summary, folder / REPORT_FILE)
-    write_atomically(folder / SUMMARY_FILE, (numbers := summary_as_json(summary)).encode())
-    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE])
-    if page is not None:
-        write_atomically(page, summary_page(summary).encode())
-    if as_json:
-        typer.echo(numbers)
-    else:
-        show(summary_tables(summary))
-    tell(f"report: {path}")
-    verdicts = [cell.verdict for cell in summary.cells]
-    if any(verdict.status != "valid" and not verdict.disturbed for verdict in verdicts):
-        sys.exit(1)
-
-
-def _conclude_training(folder: Path, cache: Path, page: Path | None, as_json: bool) -> None:
-    """Report a training campaign in the terminal and as HTML; pictures of mistakes come from ``cache``."""
-    from analysis.training.page import training_page
-    from analysis.training.report import save_training_report
-    from analysis.training.summary import summarise_training
-    from analysis.training.tables import training_as_json, training_tables
-    from contract.records.load import REPORT_FILE, SUMMARY_FILE
-    from contract.records.seal import add_to_seal
-    from contract.storage import write_atomically
-
-    summary = summarise_training(folder)
-    path = save_training_report(summary, folder, cache)
-    write_atomically(folder / SUMMARY_FILE, (numbers := training_as_json(summary)).encode())
-    add_to_seal(folder, [REPORT_FILE, SUMMARY_FILE])
-    if page is not None:
-        write_atomically(page, training_page(summary).encode())
-    if as_json:
-        typer.echo(numbers)
-    else:
-        show(training_tables(summary))
-    tell(f"report: {path}")
-
-
-def _newest(results: Path) -> Path:
-    from contract.errors import RunInvalid
-    from contract.records.load import RUN_FILE
-
-    runs = sorted(results.glob(f"*/{RUN_FILE}"), key=lambda plan: plan.stat().st_mtime)
-    if not runs:
-        raise RunInvalid(f"no run in {results}. Next: hemabench run")
-    return runs[-1].parent

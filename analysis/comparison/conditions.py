@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.comparison.sides import Side
+from contract.environment import Environment
 from contract.errors import InvalidSettings
 
 # The kernel keeps some memory for itself, more or less of it with every start.
@@ -32,6 +33,17 @@ def differing_fields(a: Side, b: Side) -> tuple[Differing, ...]:
     )
 
 
+def same_machine(a: Environment, b: Environment) -> bool:
+    """Whether processor, cores, memory and accelerator are the same; the software may differ."""
+    return all(values_of(a, b) is None for values_of in MACHINE_FIELDS.values())
+
+
+def differing_environments(a: Environment, b: Environment) -> tuple[Differing, ...]:
+    """Machine and software alone: every field of `ENVIRONMENT_FIELDS` that is not the same."""
+    found = ((field, values_of(a, b)) for field, values_of in ENVIRONMENT_FIELDS.items())
+    return tuple(Differing(field, *values) for field, values in found if values is not None)
+
+
 def require_comparable(a: Side, b: Side, despite: Sequence[str]) -> tuple[Differing, ...]:
     """The differences that ``despite`` allows; raises `InvalidSettings`, naming the fields, where there are others."""
     if unknown := [field for field in despite if field not in FIELDS]:
@@ -50,25 +62,23 @@ def require_comparable(a: Side, b: Side, despite: Sequence[str]) -> tuple[Differ
 
 Values = tuple[str, str]
 ValuesOf = Callable[[Side, Side], Values | None]
+OfEnvironments = Callable[[Environment, Environment], Values | None]
 
 
-def _environment(name: str) -> ValuesOf:
-    def values(a: Side, b: Side) -> Values | None:
-        return _unequal(getattr(a.environment, name), getattr(b.environment, name))
-
-    return values
+def _fact(name: str) -> OfEnvironments:
+    return lambda a, b: _unequal(getattr(a, name), getattr(b, name))
 
 
-def _memory(a: Side, b: Side) -> Values | None:
-    one, other = a.environment.memory_bytes, b.environment.memory_bytes
+def _memory(a: Environment, b: Environment) -> Values | None:
+    one, other = a.memory_bytes, b.memory_bytes
     same = abs(one - other) <= MEMORY_STEP * max(one, other)
     return None if same else (f"{one / 2**30:.1f} GiB", f"{other / 2**30:.1f} GiB")
 
 
-def _libraries(a: Side, b: Side) -> Values | None:
+def _libraries(a: Environment, b: Environment) -> Values | None:
     """Versions, Python's among them; a library that only one side has is one that differs."""
-    one = {"python": a.environment.python, **a.environment.libraries}
-    other = {"python": b.environment.python, **b.environment.libraries}
+    one = {"python": a.python, **a.libraries}
+    other = {"python": b.python, **b.libraries}
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return _listed(
         [f"{name} {one.get(name, 'missing')}" for name in names],
@@ -108,14 +118,21 @@ def _first_few(words: Sequence[str]) -> str:
     return f"{', '.join(words[:MOST_NAMED])}{more}"
 
 
+def _of_sides(values_of: OfEnvironments) -> ValuesOf:
+    return lambda a, b: values_of(a.environment, b.environment)
+
+
+MACHINE_FIELDS: dict[str, OfEnvironments] = {
+    "cpu_model": _fact("cpu_model"),
+    "cores": _fact("cores"),
+    "memory": _memory,
+    "accelerator": _fact("accelerator"),
+}
+ENVIRONMENT_FIELDS = {**MACHINE_FIELDS, "governor": _fact("governor"), "libraries": _libraries}
+
 # The word of --despite, and what it stands for.
 FIELDS: dict[str, ValuesOf] = {
-    "cpu_model": _environment("cpu_model"),
-    "cores": _environment("cores"),
-    "memory": _memory,
-    "accelerator": _environment("accelerator"),
-    "governor": _environment("governor"),
-    "libraries": _libraries,
+    **{name: _of_sides(values_of) for name, values_of in ENVIRONMENT_FIELDS.items()},
     "data": _data,
     "artifacts": _artifacts,
 }

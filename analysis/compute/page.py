@@ -5,14 +5,13 @@ from __future__ import annotations
 from analysis.compute.claims import answered_claims, fastest_sentences, harness_sentence
 from analysis.compute.summary import ComputeSummary
 from analysis.compute.words import all_tables, findings
-from analysis.page import markdown_table
+from analysis.page import libraries_line, machine_line, markdown_table
 from contract.blood_cells import NOTICE
 
 
 def compute_page(summary: ComputeSummary) -> str:
     """What the terminal shows of ``summary``, with the machine and how to repeat it."""
     plan, environment = summary.run.plan, summary.run.plan.environment
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(environment.libraries.items()))
     lines = [f"# Pure compute, run {plan.run}", "", f"Made by `{plan.command}` at {plan.created}. {NOTICE}", ""]
     lines += [f"- {sentence}" for sentence in (*fastest_sentences(summary), harness_sentence(summary))]
     lines += ["", "## What a study claims", ""]
@@ -22,12 +21,5 @@ def compute_page(summary: ComputeSummary) -> str:
         lines += [f"## {table.title}", "", *markdown_table(table.headings, table.rows), "", table.note, ""]
     found = findings(summary) or ["Every cell is valid, without a warning."]
     lines += ["## What to know of the cells", "", *(f"- {line}" for line in found), "", "## Machine", ""]
-    lines += [
-        f"{environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-        f"{environment.accelerator or 'no accelerator'}, {environment.system}, Python {environment.python}; "
-        f"device {plan.device}.",
-        "",
-        f"{libraries}.",
-        "",
-    ]
+    lines += [machine_line(environment), f"Device {plan.device}.", "", libraries_line(environment), ""]
     return "\n".join(lines)

@@ -8,7 +8,15 @@ import altair as alt
 
 from analysis.compute.limit import Roof
 from analysis.compute.summary import ComputeCell, ComputeSummary
-from analysis.plots import NS_PER_MS, Spec, runtime_colours, styled
+from analysis.plots import (
+    NS_PER_MS,
+    Spec,
+    chosen_runtimes,
+    resolution_axis,
+    runtime_colour,
+    runtime_shape,
+    styled,
+)
 from analysis.statistics import Estimate
 from analysis.wording import interval_of, runtime_name, value_of
 
@@ -23,20 +31,20 @@ def growth_chart(summary: ComputeSummary, threads: int, batch: int) -> Spec | No
     if not rows:
         return None
     sides = sorted({row["resolution_px"] for row in rows})
+    chosen = chosen_runtimes()
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X(
-            "resolution_px:Q",
-            title="resolution, px",
-            scale=alt.Scale(type="log", base=2, domain=[sides[0] * 0.88, sides[-1] * 1.12], nice=False),
-            axis=alt.Axis(values=sides, format="d", grid=False, labelOverlap=False),
-        ),
-        color=_colour(summary),
+        x=resolution_axis(sides),
+        color=runtime_colour(summary.runtimes),
+        opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
     )
     scale = alt.Scale(type="log", nice=False)
     middle = alt.Y("value_ms:Q", title="median call, ms", scale=scale, axis=alt.Axis(format="~g"))
     intervals = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low_ms:Q", title="", scale=scale), y2="high_ms:Q")
-    points = base.mark_point(size=70, filled=True).encode(y=middle, shape=_shape(summary), tooltip=_tooltip("value_ms"))
-    return styled(alt.layer(base.mark_line(strokeWidth=2).encode(y=middle), intervals, points).properties(height=280))
+    points = base.mark_point(size=70, filled=True).encode(
+        y=middle, shape=runtime_shape(summary.runtimes), tooltip=_tooltip("value_ms")
+    )
+    layers = alt.layer(base.mark_line(strokeWidth=2).encode(y=middle), intervals, points).add_params(chosen)
+    return styled(layers.properties(height=280))
 
 
 def roofline_chart(summary: ComputeSummary, threads: int) -> Spec | None:
@@ -56,12 +64,20 @@ def roofline_chart(summary: ComputeSummary, threads: int) -> Spec | None:
         .mark_line(color="currentColor", opacity=0.6)
         .encode(x=x, y=y, strokeDash=alt.StrokeDash("precision:N", title=None, legend=alt.Legend(orient="top")))
     )
+    chosen = chosen_runtimes()
     points = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_point(size=50, filled=True)
-        .encode(x=x, y=y, color=_colour(summary), shape=_shape(summary), tooltip=_tooltip("gflops"))
+        .encode(
+            x=x,
+            y=y,
+            color=runtime_colour(summary.runtimes),
+            shape=runtime_shape(summary.runtimes),
+            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
+            tooltip=_tooltip("gflops"),
+        )
     )
-    return styled(alt.layer(roof_lines, points).properties(height=300))
+    return styled(alt.layer(roof_lines, points).add_params(chosen).properties(height=300))
 
 
 def _roof_line(roof: Roof, low: float, high: float) -> list[Spec]:
@@ -105,18 +121,6 @@ def _tooltip(value: str) -> Sequence[alt.Tooltip]:
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip(f"{value}:Q", format=".3~g"),
     ]
-
-
-def _colour(summary: ComputeSummary) -> alt.Color:
-    names = [runtime_name(runtime) for runtime in summary.runtimes]
-    colours = runtime_colours(summary.runtimes)
-    scale = alt.Scale(domain=names, range=[colours[runtime] for runtime in summary.runtimes])
-    return alt.Color("runtime:N", title=None, scale=scale, legend=alt.Legend(orient="top", columns=4))
-
-
-def _shape(summary: ComputeSummary) -> alt.Shape:
-    names = [runtime_name(runtime) for runtime in summary.runtimes]
-    return alt.Shape("runtime:N", title=None, scale=alt.Scale(domain=names), legend=alt.Legend(orient="top", columns=4))
 
 
 def _sparse() -> alt.Axis:

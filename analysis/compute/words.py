@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from analysis.compute.limit import Reached, Roof
 from analysis.compute.summary import ComputeCell, ComputeStart, ComputeSummary, CrossingRow, ScalingRow
 from analysis.statistics import Estimate, Figure
+from analysis.word_tables import WordTable
 from analysis.wording import NONE, interval_of, runtime_name, sample_of, value_of
 from contract.records.compute import MachineLimits
 
 MEBIBYTE = 2**20
 PLACE = ("px", "batch", "runtime")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordTable:
-    """A table whose first ``labels`` columns are words, the others numbers."""
-
-    title: str
-    note: str
-    headings: tuple[str, ...]
-    labels: int
-    rows: tuple[tuple[str, ...], ...]
 
 
 def all_tables(summary: ComputeSummary) -> list[WordTable]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import altair as alt
 
 from analysis.mistakes.summary import Effect, MistakesSummary
 from analysis.mistakes.wording import leaders_name
-from analysis.plots import CONFIG, RUNTIME_COLOURS, Spec
+from analysis.plots import NS_PER_MS, RUNTIME_COLOURS, Spec, decade_ticks, static_svg, styled
 from analysis.statistics import Estimate
 from analysis.wording import runtime_name
 from contract.records.mistakes import FRAMEWORKS
 
-NS_PER_MS = 1e6
 ROW_PX = 44
 WIDTH_PX = 520
 NOBODY = "nobody: measured carefully"
@@ -35,7 +33,7 @@ def mistakes_chart(summary: MistakesSummary) -> Spec | None:
     ends = [row[end] for row in rows for end in ("without_ms", "low_ms", "high_ms")]
     times = _times(rows, titles, [0.8 * min(ends), 1.25 * max(ends)])
     chart = alt.hconcat(times, _winners(words, titles), spacing=4)
-    return _spec(chart)
+    return styled(chart)
 
 
 def _times(rows: list[Spec], titles: list[str], domain: list[float]) -> Any:
@@ -62,7 +60,7 @@ def _times(rows: list[Spec], titles: list[str], domain: list[float]) -> Any:
             legend=alt.Legend(orient="top"),
         ),
     )
-    axis = alt.Axis(format="~g", grid=True, values=_ticks(*domain), orient="bottom")
+    axis = alt.Axis(format="~g", grid=True, values=decade_ticks(*domain, digits=(1, 3)), orient="bottom")
     scale = alt.Scale(type="log", domain=domain, nice=False)
     x = alt.X("with_ms:Q", title="reported time of one image, ms (ring: without the mistake)", scale=scale, axis=axis)
     moves = base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=alt.X("without_ms:Q", scale=scale), x2="with_ms:Q")
@@ -87,12 +85,6 @@ def _winners(words: list[Spec], titles: list[str]) -> Any:
     )
     height = ROW_PX * len(titles)
     return alt.layer(plain, bold).properties(width=230, height=height, title=_TITLE)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """1 and 3 times each power of ten between ``low`` and ``high``."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [tick for power in powers for digit in (1, 3) if low <= (tick := round(digit * 10.0**power, 9)) <= high]
 
 
 # The same for both halves, so that a row's words stand beside its marks.
@@ -125,14 +117,6 @@ def _winner(effect: Effect) -> str:
     return before if effect.moved == "same" else f"{before} → {after}"
 
 
-def static_svg(spec: Spec) -> str:
-    """The chart as SVG markup that needs no JavaScript; its size is its own."""
-    import vl_convert
-
-    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=_VEGALITE)
-    return svg
-
-
 def static_png(spec: Spec) -> bytes:
     """The chart as a picture on white, for documents and terminals that show pictures."""
     import vl_convert
@@ -140,12 +124,3 @@ def static_png(spec: Spec) -> bytes:
     svg = static_svg(spec | {"background": "white"}).replace("currentColor", "#1a1a1a")
     png: bytes = vl_convert.svg_to_png(svg, scale=2)
     return png
-
-
-_VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-
-
-def _spec(chart: Any) -> Spec:
-    spec: Spec = chart.to_dict()
-    spec.pop("$schema", None)
-    return spec | {"config": CONFIG}

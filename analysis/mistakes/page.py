@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.mistakes.summary import Effect, MistakesSummary
 from analysis.mistakes.tables import ANSWER_HEADINGS, answer_rows, effect_rows
 from analysis.mistakes.wording import EXPECTATIONS, answer_sentences, time_text
-from analysis.page import markdown_table
+from analysis.page import libraries_line, machine_line, markdown_table
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.mistakes import FRAMEWORKS
@@ -57,15 +57,5 @@ def _in_words(effect: Effect) -> list[str]:
 
 def _machine(summary: MistakesSummary) -> list[str]:
     environment = summary.plan.environment
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(environment.libraries.items()))
-    return [
-        "",
-        "## Machine",
-        "",
-        f"{environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-        f"{environment.system}, Python {environment.python}; load average before the run "
-        f"{summary.plan.load_average:.2f}.",
-        "",
-        f"{libraries}.",
-        "",
-    ]
+    before = f"Load average before the run {summary.plan.load_average:.2f}."
+    return ["", "## Machine", "", machine_line(environment), before, "", libraries_line(environment), ""]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from analysis.pictures import data_uri, thumbnail
 from analysis.training.scores import probabilities
 from analysis.training.summary import NetworkFigures
 from contract.arrays import ImageArray
@@ -18,7 +16,6 @@ from contract.dataset import dataset_folder, load_dataset
 from contract.errors import DataCorrupt, DataUnavailable
 
 MOST_IMAGES = 120
-THUMBNAIL_PX = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ def _mistakes(network: NetworkFigures, images: ImageArray | None) -> list[Mistak
             answered_probability=float(mean[answered]),
             wrong_runs=int(wrong[:, row].sum()),
             runs=len(chances),
-            picture=None if images is None else picture(images[position]),
+            picture=None if images is None else data_uri(thumbnail(images[position])),
         )
         found.append(mistake)
     return found
@@ -98,13 +95,3 @@ def _mistakes(network: NetworkFigures, images: ImageArray | None) -> list[Mistak
 
 def _most_often(answers: Sequence[int]) -> int:
     return int(np.bincount(answers).argmax())
-
-
-def picture(image: ImageArray) -> str:
-    """``image`` as a PNG in a data URI, made smaller where its side is above 96 pixels."""
-    drawn = Image.fromarray(np.ascontiguousarray(image))
-    if drawn.width > THUMBNAIL_PX:
-        drawn = drawn.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR)
-    stored = BytesIO()
-    drawn.save(stored, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stored.getvalue()).decode()}"

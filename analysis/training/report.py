@@ -1,49 +1,89 @@
-"""The report of a training campaign: one HTML file that needs no network and no other file."""
+"""The report of a training campaign: how good, how sure, how fast, and what it gets wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from markupsafe import Markup
-
-from analysis import plots
-from analysis.report import Chart, drawn_chart, html_environment, inside_a_script
+from analysis.html import Chart, Report, Section, drawn_chart, environment_section, render
+from analysis.telling import Asked, Told
 from analysis.training import wording
 from analysis.training.curves import TITLES, Quantity, curve
 from analysis.training.gallery import gallery
-from analysis.training.summary import TrainingSummary
-from analysis.training.tables import comparison_rows
-from contract.blood_cells import NOTICE
-from contract.records.load import REPORT_FILE
-from contract.storage import write_atomically
+from analysis.training.page import training_page
+from analysis.training.summary import NetworkFigures, TrainingSummary, summarise_training
+from analysis.training.tables import comparison_rows, training_as_json, training_tables
+from analysis.wording import listed, whole
 
 QUANTITIES: tuple[Quantity, ...] = ("mean_loss", "validation_accuracy")
+SYNTHETIC = "Synthetic images. Speed is measured, accuracy is not: images of these runs were rendered."
 
 
-def save_training_report(summary: TrainingSummary, folder: Path, cache: Path | None) -> Path:
-    """Write the report into ``folder``; pictures of mistakes come from ``cache``."""
-    path = folder / REPORT_FILE
-    write_atomically(path, render_training_report(summary, cache).encode())
-    return path
+def tell_training(folder: Path, asked: Asked) -> Told:
+    """The campaign in ``folder``; pictures of mistakes come from the cache."""
+    summary = summarise_training(folder)
+    if asked.name is not None:
+        summary = replace(summary, name=asked.name)
+    return Told(
+        report=training_report(summary, asked.cache),
+        numbers=training_as_json(summary),
+        tables=training_tables(summary),
+        page=lambda _: training_page(summary),
+    )
 
 
 def render_training_report(summary: TrainingSummary, cache: Path | None) -> str:
     """The report's HTML; the same campaign and cache give the same text."""
-    environment = html_environment()
-    environment.filters["share"] = wording.share
-    return environment.get_template("training.html").render(
-        summary=summary,
-        words=wording,
-        comparisons=comparison_rows(summary),
-        charts=curves(summary),
-        galleries=[gallery(network, cache) for network in summary.networks],
-        environment=summary.runs[0].run.environment,
-        commands=sorted({figures.run.command for figures in summary.runs}),
-        data=sorted({figures.run.data_description for figures in summary.runs}),
-        reproducibility=wording.reproducibility(summary.runs),
-        notice=NOTICE,
-        javascript=Markup(inside_a_script(plots.javascript())),
+    return render(training_report(summary, cache))
+
+
+def training_report(summary: TrainingSummary, cache: Path | None) -> Report:
+    """What a campaign has to say; without ``cache`` the mistakes have no pictures."""
+    data = sorted({figures.run.data_description for figures in summary.runs})
+    commands = tuple(sorted({figures.run.command for figures in summary.runs}))
+    first = summary.runs[0].run
+    return Report(
+        kind="training",
+        headline="The same network, trained in several frameworks: how good, how sure, how fast",
+        about=(summary.name, first.created, f"{len(summary.runs)} runs", listed(data)),
+        commands=commands,
+        environment=first.environment,
+        answer=tuple(map(_accuracy_sentence, summary.networks)),
+        notices=() if summary.is_real else (SYNTHETIC,),
+        sections=(
+            _section("frameworks", "Frameworks, over seeds", summary),
+            _section("paired", "Frameworks on the same images", summary, comparisons=comparison_rows(summary)),
+            _section("speed", "Speed and memory", summary),
+            *_curve_sections(summary),
+            _section("runs", "Every run", summary, reproducibility=wording.reproducibility(summary.runs)),
+            _section("classes", "Classes", summary),
+            _section("errors", "Error gallery", summary, galleries=[gallery(one, cache) for one in summary.networks]),
+            environment_section({}, "", commands, first.environment),
+        ),
     )
+
+
+def _accuracy_sentence(network: NetworkFigures) -> str:
+    said = [f"{wording.framework_name(one.framework)} {whole(one.accuracy, 'percent')}" for one in network.frameworks]
+    return f"{network.model} at {network.resolution_px} px, test accuracy: {listed(said)}."
+
+
+def _section(
+    name: str, title: str, summary: TrainingSummary, charts: Sequence[Chart] = (), **context: object
+) -> Section:
+    return Section(
+        name=name,
+        title=title,
+        template=f"training/{name}.html",
+        context={"summary": summary, "words": wording, **context},
+        charts=tuple(charts),
+    )
+
+
+def _curve_sections(summary: TrainingSummary) -> list[Section]:
+    drawn = curves(summary)
+    return [_section("curves", "Course of training", summary, drawn)] if drawn else []
 
 
 def curves(summary: TrainingSummary) -> list[Chart]:

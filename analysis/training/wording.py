@@ -59,6 +59,11 @@ def framework_name(framework: str) -> str:
     return FRAMEWORK_NAMES.get(framework, framework)
 
 
+def shares(figures: Iterable[Figure]) -> list[str]:
+    """Every one of them as `share` says it."""
+    return list(map(share, figures))
+
+
 def share(figure: Figure) -> str:
     """``98.34 % [97.85, 98.73]``, or why there is no number."""
     if isinstance(figure, Absent):

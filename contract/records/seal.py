@@ -23,14 +23,19 @@ def seal_folder(folder: Path) -> None:
     _write(folder, {name: sha256_of_file(folder / name) for name in _files_of(folder)})
 
 
-def add_to_seal(folder: Path, derived: Sequence[str]) -> None:
+def add_to_seal(folder: Path, derived: Sequence[str], *, in_place_of: str | None = None) -> None:
     """Take files that were derived anew into the seal; a folder without a seal stays without one.
 
     The digests of all others stay as they were: making a report again must not hide that a
-    record was changed.
+    record was changed. Files whose names begin with ``in_place_of`` leave the seal, if given.
     """
     if (folder / SEAL_FILE).is_file():
-        _write(folder, {**read_seal(folder), **{name: sha256_of_file(folder / name) for name in derived}})
+        others = {name: digest for name, digest in read_seal(folder).items() if not _below(name, in_place_of)}
+        _write(folder, {**others, **{name: sha256_of_file(folder / name) for name in derived}})
+
+
+def _below(name: str, beginning: str | None) -> bool:
+    return beginning is not None and name.startswith(beginning)
 
 
 def open_seal(folder: Path) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.chapters import tell, whole_page
 from analysis.comparison.comparing import BETWEEN, compare_runs
-from analysis.compute.report import save_compute_report
-from analysis.compute.runs import ComputeRun, load_compute_run
-from analysis.compute.summary import summarise_compute
-from analysis.compute.tables import compute_as_json
+from analysis.compute.runs import ComputeRun
 from analysis.evidence.verification import verify_run
+from analysis.telling import Asked
 from contract.errors import InvalidSettings
 from contract.records.compute import BLOCKS_FILE, COMPUTE_FILE, FIRST_CALLS_FILE, LIMITS_FILE, SITTING_FILE, STARTS_FILE
 from contract.records.journal import JournalWriter
@@ -37,9 +36,9 @@ def write(run: ComputeRun, folder: Path) -> Path:
                     if record.sitting == sitting:
                         journal.append(record)
         write_json(place / SITTING_FILE, sitting)
-    summary = summarise_compute(load_compute_run(folder))
-    save_compute_report(summary, folder / REPORT_FILE)
-    (folder / SUMMARY_FILE).write_text(compute_as_json(summary))
+    told = tell(folder, Asked())
+    (folder / REPORT_FILE).write_text(whole_page(folder, told))
+    (folder / SUMMARY_FILE).write_text(told.numbers)
     seal_folder(folder)
     return folder
 

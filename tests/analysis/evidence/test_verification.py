@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.chapters import tell, whole_page
 from analysis.evidence.verification import verify_run
-from analysis.report import save_report
-from analysis.runs import load_run
-from analysis.summary import summarise
-from analysis.tables import summary_as_json
+from analysis.telling import Asked
 from contract.errors import RunInvalid
 from contract.records.load import REPORT_FILE, SUMMARY_FILE
 from contract.records.seal import seal_folder
@@ -25,9 +23,9 @@ ROOT = Path(__file__).parents[3]
 def sealed(build, tmp_path: Path) -> Path:
     """A run as `hemabench run` leaves it."""
     folder = build.write(tmp_path / "run", runtimes=("pytorch", "onnx"), requests=120)
-    summary = summarise(load_run(folder), baseline="onnx")
-    save_report(summary, folder / REPORT_FILE)
-    (folder / SUMMARY_FILE).write_text(summary_as_json(summary))
+    told = tell(folder, Asked(baseline="onnx"))
+    (folder / REPORT_FILE).write_text(whole_page(folder, told))
+    (folder / SUMMARY_FILE).write_text(told.numbers)
     seal_folder(folder)
     return folder
 

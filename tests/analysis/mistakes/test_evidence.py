@@ -10,7 +10,7 @@ import pytest
 
 from analysis.evidence.capsule import pack, unpacked
 from analysis.evidence.verification import verify_run
-from commands.mistakes import conclude_mistakes
+from commands.report import conclude
 from contract.records.load import SUMMARY_FILE
 from contract.records.mistakes import BURSTS_FILE
 from contract.records.seal import seal_folder
@@ -22,7 +22,7 @@ def sealed(record: Callable[..., Path], build: dict[str, Callable]) -> Path:
     times = build["careful"](8, 4, 6) | {("tensorflow", "looped"): [50 * 100_000] * 700}
     folder = record(times, build["mistake"]())
     seal_folder(folder)
-    conclude_mistakes(folder, page=None, as_json=True)
+    conclude(folder, as_json=True)
     return folder
 
 

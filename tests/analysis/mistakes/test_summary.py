@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from analysis.mistakes.chart import mistakes_chart, static_png, static_svg
+from analysis.html import render
+from analysis.mistakes.chart import mistakes_chart, static_png
 from analysis.mistakes.page import mistakes_page
 from analysis.mistakes.recorded import load_mistakes
-from analysis.mistakes.report import save_mistakes_report
+from analysis.mistakes.report import render_mistakes_report, tell_mistakes
 from analysis.mistakes.summary import summarise_mistakes
 from analysis.mistakes.tables import mistakes_as_json, mistakes_tables
+from analysis.plots import static_svg
+from analysis.telling import Asked
 from contract.errors import RecordsCorrupt, RunInvalid
 from contract.records.mistakes import BURSTS_FILE, CHART_FILE, PLAN_FILE, Answers
 
@@ -95,15 +98,15 @@ def test_too_few_calls_for_a_p99_leave_the_ranking_out(record, build):
 
 def test_the_same_records_give_the_same_report(record, build):
     folder = record(build["careful"](8, 4, 6) | looped(build), build["mistake"]())
-    first = save_mistakes_report(summary_of(folder), folder).read_bytes()
-    assert save_mistakes_report(summary_of(folder), folder).read_bytes() == first
-    assert (folder / CHART_FILE).read_bytes().startswith(b"\x89PNG")
+    first, again = tell_mistakes(folder, Asked()), tell_mistakes(folder, Asked())
+    assert render(first.report) == render(again.report)
+    assert first.files[CHART_FILE].startswith(b"\x89PNG")
 
 
 def test_every_figure_is_on_the_page_and_in_the_report(record, build):
     folder = record(build["careful"](8, 4, 6) | looped(build), build["mistake"]())
     summary = summary_of(folder)
-    page, html = mistakes_page(summary), save_mistakes_report(summary, folder).read_text()
+    page, html = mistakes_page(summary), render_mistakes_report(summary)
     for text in (page, html, text_of(mistakes_tables(summary))):
         assert "× 12.5 (12.5–12.5)" in text
         assert "TensorFlow → JAX" in text
