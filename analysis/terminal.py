@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -25,29 +25,65 @@ PLAIN_LINE_EVERY_S = 1.0
 @contextmanager
 def progress_on(console: Console) -> Iterator[Progress]:
     """A bar with what is running now and the time left; plain lines where ``console`` is no terminal."""
+    clock = TimeLeft(monotonic)
     if not console.is_terminal:
-        yield _PlainLines(console)
+        yield _PlainLines(console, clock)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     with Bars(*columns, console=console) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda what, done, total: bars.update(task, description=what, completed=done, total=total)
+        task = bars.add_task("", total=None, left="")
+
+        def show(what: str, done: float, total: float) -> None:
+            bars.update(task, description=what, completed=done, total=total, left=clock.after(done, total))
+
+        yield show
+
+
+class TimeLeft:
+    """How long a piece of work will still take if it goes on as fast as it went; ``clock()`` gives seconds.
+
+    Less done than before begins another piece of work.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began_s = clock()
+        self._first = self._last = self._total = 0.0
+
+    def after(self, done: float, total: float) -> str:
+        """In words, such as "3 min left"; empty where nothing can be said yet, or all is done."""
+        if done < self._last or (done == 0 and total != self._total):
+            self._began_s, self._first = self._clock(), done
+        self._last, self._total = done, total
+        gained = done - self._first
+        if gained <= 0 or done >= total:
+            return ""
+        return f"{_in_words((self._clock() - self._began_s) * (total - done) / gained)} left"
+
+
+def _in_words(duration_s: float) -> str:
+    if duration_s < 90:
+        return f"{max(1, round(duration_s))} s"
+    return f"{round(duration_s / 60)} min" if duration_s < 5_400 else f"{duration_s / 3_600:.1f} h"
 
 
 class _PlainLines:
     """At most one line a second, and one for every end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: TimeLeft) -> None:
         self._console = console
+        self._clock = clock
         self._last_s = 0.0
         self._last_line = ""
 
     def __call__(self, what: str, done: float, total: float) -> None:
         line = f"[{done / total if total else 1:4.0%}] {what}"
+        left = self._clock.after(done, total)
         due = monotonic() - self._last_s >= PLAIN_LINE_EVERY_S or done >= total
         if due and line != self._last_line:
             self._last_s, self._last_line = monotonic(), line
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            said = f"{line}, {left}" if left else line
+            self._console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def network_table(spec: ModelSpec) -> Table:

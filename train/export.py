@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,7 @@ from train.sources.synthetic import render_cells
 
 GOLDEN_IMAGES = 16
 GOLDEN_SEED = 2020
+STOP_GRACE_S = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +148,23 @@ def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings, gold
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True) as process,
     ):
         assert process.stdout is not None  # asked for above
-        yield from (line.strip() for line in process.stdout)
+        try:
+            yield from (line.strip() for line in process.stdout)
+        except BaseException:  # Ctrl-C, here or in whoever is yielded to: nobody waits for the rest
+            _stop(process)
+            raise
         if process.wait():
             words.seek(0)
             last = "\n".join(words.read().strip().splitlines()[-5:])
             raise ExportFailed(f"{framework} could not export {', '.join(map(str, jobs))}:\n{last}")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End it as Ctrl-C does, which lets it remove what it had half built, or at once where it does not listen."""
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_GRACE_S)
+    process.kill()
 
 
 def export_artifact(framework: str, job: Job, settings: ExportSettings, golden: Path) -> Artifact:

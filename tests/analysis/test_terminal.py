@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from analysis.terminal import counts_table, network_table, parity_table, probabilities_table, progress_on
+from analysis.terminal import TimeLeft, counts_table, network_table, parity_table, probabilities_table, progress_on
 from contract.architecture import HEMANET
 from contract.parity import Parity, Tolerance
 
@@ -78,3 +78,34 @@ def test_nothing_to_do_is_done(total):
     with progress_on(console) as progress:
         progress("nothing", 0, total)
     assert console.file.getvalue() == "[100%] nothing\n"  # type: ignore[attr-defined]
+
+
+def heard(*calls: tuple[float, float, float]) -> list[str]:
+    """What is said to be left at each call: the time in seconds, how much is done, of how much."""
+    now = iter([0.0])
+    clock = TimeLeft(lambda: next(now))
+    said = []
+    for at_s, done, total in calls:
+        now = iter([at_s, at_s])
+        said.append(clock.after(done, total))
+    return said
+
+
+def test_the_time_left_follows_from_the_time_taken():
+    assert heard((0, 0, 4), (10, 1, 4), (20, 2, 4), (40, 4, 4)) == ["", "30 s left", "20 s left", ""]
+
+
+def test_long_times_are_told_in_minutes_and_hours():
+    assert heard((0, 0, 100), (6, 1, 100), (600, 2, 100)) == ["", "10 min left", "8.2 h left"]
+
+
+def test_another_piece_of_work_starts_its_own_clock():
+    assert heard((0, 0, 2), (100, 2, 2), (100, 0, 10), (101, 1, 10)) == ["", "", "", "9 s left"]
+
+
+def test_a_total_that_grows_is_the_same_work():
+    assert heard((0, 0, 4), (10, 1, 4), (20, 2, 5)) == ["", "30 s left", "30 s left"]
+
+
+def test_work_that_goes_on_is_judged_by_what_was_done_since():
+    assert heard((0, 5, 10), (10, 6, 10))[1] == "40 s left"
