@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 
 from rich.console import Console
@@ -47,8 +48,8 @@ class TimeLeft:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._began_s = clock()
-        self._first = self._last = self._total = 0.0
+        self._began_s = self._first = self._total = 0.0
+        self._last = inf  # whatever is done at first is less: the first call begins the work
 
     def after(self, done: float, total: float) -> str:
         """In words, such as "3 min left"; empty where nothing can be said yet, or all is done."""
