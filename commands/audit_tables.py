@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from analysis.page import markdown_table
+from analysis.page import machine_line, markdown_table
 
 if TYPE_CHECKING:
+    from contract.environment import Environment
     from train.audit.acquisition import AcquisitionGroup
     from train.audit.auditing import Audit
     from train.audit.duplicates import Pair
@@ -36,14 +37,16 @@ def audit_tables(found: Audit) -> list[Table]:
     return tables
 
 
-def audit_page(found: Audit, command: str) -> str:
-    """The same as Markdown."""
+def audit_page(found: Audit, command: str, environment: Environment, created: str) -> str:
+    """The same as Markdown, with where and when (ISO 8601) it was made."""
     lines = [
         "# Does the split leak?",
         "",
         f"Data: {found.data_description}, {found.images:,} images at {found.resolution_px} px.",
         "",
         f"    {command}",
+        "",
+        f"Made at {created}. Machine: {machine_line(environment)}",
         "",
         "## Copies across splits",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -233,6 +234,7 @@ def audit(
 ) -> None:
     """Does the split leak? Copies across it, and traces of how images were taken that could tell their class."""
     from commands.audit_tables import audit_page, audit_tables
+    from contract.environment import describe_environment
     from contract.storage import write_atomically
     from train.audit.auditing import audit as audited
     from train.dataset import prepare_dataset
@@ -241,7 +243,8 @@ def audit(
     with progress_bar("images that were built are, the comparison is not. Next: repeat the command") as progress:
         found = audited(prepare_dataset(settings, resolution, progress), settings, recorded, progress)
     if page is not None:
-        write_atomically(page, audit_page(found, typed_command()).encode())
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        write_atomically(page, audit_page(found, typed_command(), describe_environment(), created).encode())
     if as_json:
         show_json(found)
         return
