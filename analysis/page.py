@@ -50,14 +50,15 @@ def summary_page(summary: RunSummary) -> str:
         contenders = summary.of_scenario(scenario)
         curves = [contender.curve for contender in contenders if contender.curve]
         table = markdown_table(HEADINGS, [_row(contender) for contender in contenders])
-        lines += ["", f"## {scenario_name(scenario)}", "", *(_curves(curves) or table)]
+        lines += ["", f"## {scenario_name(scenario)}", "", *(curve_lines(curves) or table)]
     lines += _tax(serving_taxes(summary))
     lines += ["", "## Parity", "", *_parity(summary), "", "## What to know of the cells", "", *_findings(summary)]
     lines += ["", "## Machine", "", machine_line(environment), "", libraries_line(environment), ""]
     return "\n".join(lines)
 
 
-def _curves(curves: Sequence[Curve]) -> list[str]:
+def curve_lines(curves: Sequence[Curve]) -> list[str]:
+    """Every step of ladders and searches by rising rate; no line without any."""
     lines: list[str] = []
     for curve in curves:
         rows = [

@@ -315,7 +315,7 @@ def referees_page(summary: RefereeSummary) -> str:
             "",
             "## Agreement",
             "",
-            *markdown_table(_AGREEMENT, [_marked(_agreement_row(each), each.agrees) for each in summary.agreements]),
+            *agreement_lines(summary),
             "",
             "## Cost of watching",
             "",
@@ -331,6 +331,11 @@ def referees_page(summary: RefereeSummary) -> str:
             "",
         ]
     )
+
+
+def agreement_lines(summary: RefereeSummary) -> list[str]:
+    """The agreement table as Markdown; bold stands for red."""
+    return markdown_table(_AGREEMENT, [_marked(_agreement_row(each), each.agrees) for each in summary.agreements])
 
 
 def _marked(row: list[str], good: bool) -> list[str]:

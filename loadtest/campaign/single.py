@@ -17,6 +17,7 @@ from loadtest.campaign.meter import Meter
 from loadtest.campaign.runfolder import create_run
 from loadtest.folders import new_run_name
 from loadtest.generator.plan import LoadPlan
+from loadtest.service.processes import NOT_PINNED, CoreSplit
 from loadtest.service.server import ask_service, is_ready
 
 PROFILE = "load"
@@ -41,13 +42,14 @@ def offer_load(
     images: int = 500,
     command: str = "",
     workers: int = 1,
+    cores: CoreSplit = NOT_PINNED,
     progress: Progress = silent,
 ) -> LoadResult:
     """Offer ``scenario`` to the service at ``url`` and record it as a run of one cell under ``results``.
 
     ``workers`` processes share the load. ``dataset`` is the folder of a data set at
-    ``resolution_px``. Nothing is pinned: we do not know where the service runs. Raises
-    `ServiceFailed` when it is not ready.
+    ``resolution_px``. ``cores`` are for who knows where the service runs; nothing is pinned
+    otherwise. Raises `ServiceFailed` when it is not ready.
     """
     url = url.rstrip("/")
     facts = load_dataset(dataset).facts
@@ -84,7 +86,7 @@ def offer_load(
     meter = Meter(progress, expected_s := scenario.warmup_s + scenario.duration_s + 2.5)
     meter.section(expected_s)
     meter.begin(f"{scenario.kind.replace('_', ' ')} at {url}", expected_s)
-    outcome = measure_cell(url, cell, plan, Surroundings(), ticking=meter.tick, workers=workers)
+    outcome = measure_cell(url, cell, plan, Surroundings(cores=cores), ticking=meter.tick, workers=workers)
     run.finish(outcome)
     seal_folder(run.path)
     return LoadResult(folder=run.path, outcome=outcome)
