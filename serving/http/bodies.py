@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container, Coroutine, Generator
 from dataclasses import dataclass, field
+from itertools import chain
 from types import coroutine
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ def read_head(headers: Headers, media_types: Container[bytes] | None = None) -> 
 
     ``media_types`` are the ones to accept; None are those of images.
     """
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+    if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise Refusal(f"the headers exceed {MAX_HEADER_BYTES:,} bytes", code="headers_too_large", status=400)
     found = dict(headers)
     content_type = found.get(b"content-type", b"")

@@ -30,7 +30,7 @@ from serving.http.refusal import CLOSE_CONNECTION, RETRY_SOON, ClientGone, Refus
 from serving.inference.batching import batches_for
 from serving.inference.cards import model_card
 from serving.inference.classifier import Classifier, ServedModel
-from serving.inference.line import Line
+from serving.inference.line import LARGEST_GROUP, Line
 from serving.observe.audit import AuditLog
 from serving.observe.clock import PartClock
 from serving.observe.ended import Observer, observed
@@ -54,7 +54,8 @@ class Endpoints:
         self._settings = settings
         self._measurements = Measurements()
         self._observers = _observers_of(settings, self._measurements, traces)
-        self._line = Line(settings.line_limit, settings.line_deadline_s)
+        largest_group = 1 if settings.batching else LARGEST_GROUP  # a batch gives way while its thread infers
+        self._line = Line(settings.line_limit, settings.line_deadline_s, largest_group)
         self._batches = batches_for(settings, self._line)
         self._images_at_once = self._batches.sizes[-1] if self._batches is not None else 1
         self._decoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")

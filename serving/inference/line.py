@@ -6,6 +6,10 @@ batches have a thread of their own and take turns here like everyone else. The p
 requests waiting unseen in their sockets, is not paid either, because every request
 passes the loop once before its inference starts: those that arrived together are read,
 decoded and waiting in this line, and their queue time is in their answers.
+
+Small images take their turns in groups: several in one pass of the loop, as many as are over
+in `BREATH_S`. Each inference then finds the model in the processor's caches where the one before left
+it, and the loop does not look for news after each (decision 8 has the gain).
 """
 
 from __future__ import annotations
@@ -18,16 +22,28 @@ from types import TracebackType
 
 from serving.http.refusal import RETRY_SOON, Refusal
 
+# How long the loop may be busy with inferences before it looks for news, where one alone is not longer.
+BREATH_S = 0.005
+LARGEST_GROUP = 8
+
 
 class Line:
-    """Places for ``limit`` requests, and one turn at a time among those that hold a place."""
+    """Places for ``limit`` requests, and turns for those that hold a place, in groups of up to ``largest_group``.
 
-    def __init__(self, limit: int, deadline_s: float) -> None:
+    Those of a group run in one pass of the loop, one after the other as long as none gives way
+    during its turn. Who does needs a ``largest_group`` of 1: a turn is then had alone.
+    """
+
+    def __init__(self, limit: int, deadline_s: float, largest_group: int = 1) -> None:
         self._limit = limit
         self._deadline_s = deadline_s
+        self._largest_group = largest_group
         self._places = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._busy = False
+        self._turns = 0  # given and not over
+        self._room = 1  # how many turns there may be
+        self._turns_of_group = 0
+        self._group_began_s = 0.0
 
     @property
     def deadline_s(self) -> float:
@@ -54,7 +70,7 @@ class Line:
         return _Place(self)
 
     def turn(self) -> _Turn:
-        """Have the model alone, ``async with line.turn():``; raises `Refusal` (504) where it was not free in time."""
+        """Have the model, ``async with line.turn():``; raises `Refusal` (504) where it was not free in time."""
         return _Turn(self)
 
     def _enter(self) -> None:
@@ -65,10 +81,10 @@ class Line:
         self._places -= 1
 
     async def _take(self) -> None:
-        if self._busy:
+        if self._waiting or self._turns >= self._room:
             await self._wait()
         else:
-            self._busy = True
+            self._give_turn()
             await self._let_others_arrive()
 
     async def _let_others_arrive(self) -> None:
@@ -103,13 +119,24 @@ class Line:
             headers=(RETRY_SOON,),
         )
 
+    def _give_turn(self) -> None:
+        if not self._turns:
+            self._group_began_s = monotonic()
+            self._turns_of_group = 0
+        self._turns += 1
+        self._turns_of_group += 1
+
     def _pass_on(self) -> None:
-        while self._waiting:
+        self._turns -= 1
+        if self._turns:
+            return
+        turn_s = max(monotonic() - self._group_began_s, 1e-6) / self._turns_of_group
+        self._room = max(1, min(self._largest_group, int(BREATH_S / turn_s)))
+        while self._waiting and self._turns < self._room:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)  # the line stays busy: the turn passes from hand to hand
-                return
-        self._busy = False
+                self._give_turn()
+                turn.set_result(None)
 
 
 class _Place:
