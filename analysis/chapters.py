@@ -20,6 +20,9 @@ from analysis.comparison.conditions import differing_environments, same_machine
 from analysis.compute.report import tell_compute
 from analysis.html import Chapter, MissingChapter, Report, render
 from analysis.mistakes.report import tell_mistakes
+from analysis.payloads import tell_payloads
+from analysis.peers import tell_peers
+from analysis.referees import tell_referees
 from analysis.report import tell_load
 from analysis.telling import Asked, Told
 from analysis.training.report import tell_training
@@ -28,6 +31,9 @@ from contract.errors import RunInvalid
 from contract.records.compute import COMPUTE_FILE, is_compute_folder
 from contract.records.load import RUN_FILE
 from contract.records.mistakes import PLAN_FILE, is_mistakes_folder
+from contract.records.payloads import PAYLOADS_FILE
+from contract.records.peers import PEERS_FILE
+from contract.records.referees import COMPARISON_FILE
 from contract.records.seal import SEAL_FILE, broken_seal
 from contract.records.training import TRAINING_FILE, is_training_folder
 
@@ -82,6 +88,30 @@ KINDS = (
         is_here=is_training_folder,
         records=(TRAINING_FILE, f"*/{TRAINING_FILE}", "*.safetensors", "*/*.safetensors"),
         tell=tell_training,
+    ),
+    Kind(
+        name="referee",
+        title="Does another load generator say the same?",
+        command="hemabench referee",
+        is_here=lambda folder: (folder / COMPARISON_FILE).is_file(),
+        records=(COMPARISON_FILE,),
+        tell=tell_referees,
+    ),
+    Kind(
+        name="peers",
+        title="The service beside its peers",
+        command="hemabench peers",
+        is_here=lambda folder: (folder / PEERS_FILE).is_file(),
+        records=(PEERS_FILE,),
+        tell=tell_peers,
+    ),
+    Kind(
+        name="payloads",
+        title="What the form of an image costs",
+        command="hemabench payloads",
+        is_here=lambda folder: (folder / PAYLOADS_FILE).is_file(),
+        records=(PAYLOADS_FILE,),
+        tell=tell_payloads,
     ),
 )
 _DERIVED = {"report.html", "summary.json", SEAL_FILE}

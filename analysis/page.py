@@ -36,8 +36,8 @@ def libraries_line(environment: Environment) -> str:
 
 
 def cores_words(cores: Sequence[int]) -> str:
-    """``0, 1``, or ``any`` where nothing was pinned."""
-    return ", ".join(map(str, cores)) or "any"
+    """``core 0, 1``, or ``core any`` where nothing was pinned."""
+    return f"core {', '.join(map(str, cores)) or 'any'}"
 
 
 def summary_page(summary: RunSummary) -> str:

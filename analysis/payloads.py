@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from analysis.page import markdown_table
-from analysis.side_by_side import side_by_side_as_json
+from analysis.page import cores_words, machine_line, markdown_table
+from analysis.side_by_side import side_by_side_as_json, side_by_side_report
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_over_rounds
+from analysis.telling import Asked, Told
+from analysis.word_tables import WordTable, terminal_table
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
-from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.records.payloads import JPEG, NUMBERS, PAYLOADS_FILE, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.storage import read_json
 
 NS_PER_MS = 1e6
 DRAWS = 2_000
@@ -96,14 +100,19 @@ def _shown(figure: Figure, decimals: int) -> str:
     return f"{value} ({low}–{high})"
 
 
+def payloads_words(figures: tuple[PayloadFigures, ...]) -> WordTable:
+    """A row per form and resolution."""
+    return WordTable(
+        title="The same image in four forms: medians over rounds with 95 % intervals",
+        headings=_HEADINGS,
+        labels=2,
+        rows=tuple(tuple(_row(each)) for each in figures),
+    )
+
+
 def payloads_table(figures: tuple[PayloadFigures, ...]) -> Table:
     """For the terminal."""
-    table = Table(title="The same image in four forms: medians over rounds with 95 % intervals", title_justify="left")
-    for number, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="left" if number == 1 else "right")
-    for each in figures:
-        table.add_row(*_row(each))
-    return table
+    return terminal_table(payloads_words(figures))
 
 
 def payloads_as_json(comparison: PayloadComparison, figures: tuple[PayloadFigures, ...]) -> str:
@@ -121,20 +130,43 @@ def payloads_page(comparison: PayloadComparison, figures: tuple[PayloadFigures, 
             "",
             f"Made by `{comparison.command}` at {comparison.measured_at}. {NOTICE}",
             "",
-            f"{runtime_name(comparison.runtime)}, one thread on core {_cores(comparison.service_cores)}; the client "
-            f"on core {_cores(comparison.client_cores)}, one connection over raw sockets. PNG and JPEG go to "
+            f"{runtime_name(comparison.runtime)}, one thread on {cores_words(comparison.service_cores)}; the client "
+            f"on {cores_words(comparison.client_cores)}, one connection over raw sockets. PNG and JPEG go to "
             "`/v1/classify`, tensors to `/v2`, binary or as JSON. All come from one image per "
             f"resolution, encoded beforehand. {rounds} rounds in an order drawn anew each time; figures are their "
             "medians, intervals come from resampling whole rounds. Decoding is what the service itself says.",
             "",
             *markdown_table(_HEADINGS, [_row(each) for each in figures]),
             "",
-            f"Machine: {environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-            f"{environment.system}, Python {environment.python}.",
+            f"Machine: {machine_line(environment)}",
             "",
         ]
     )
 
 
-def _cores(cores: tuple[int, ...]) -> str:
-    return ", ".join(map(str, cores)) or "any"
+def tell_payloads(folder: Path, _: Asked) -> Told:
+    """The comparison in ``folder``."""
+    comparison = read_json(folder / PAYLOADS_FILE, PayloadComparison)
+    figures = summarise_payloads(comparison, np.random.default_rng(0))
+    return Told(
+        report=side_by_side_report(
+            comparison,
+            name=folder.resolve().name,
+            kind="payloads",
+            headline="The same image as PNG, JPEG, raw tensor and JSON numbers",
+            answer=tuple(_answer(figures)),
+            tables=[payloads_words(figures)],
+        ),
+        numbers=payloads_as_json(comparison, figures),
+        tables=payloads_table(figures),
+        page=lambda _: payloads_page(comparison, figures),
+    )
+
+
+def _answer(figures: tuple[PayloadFigures, ...]) -> Iterator[str]:
+    """At the lowest and the highest resolution: what each other form takes beside PNG."""
+    for side in dict.fromkeys((figures[0].resolution_px, figures[-1].resolution_px)):
+        others = [each for each in figures if each.resolution_px == side and each.form != PNG]
+        said = [f"{FORM_NAMES[each.form]} {_shown(each.to_png, 2)}" for each in others]
+        if said:
+            yield f"At {side} px, median response time as a multiple of PNG's: {', '.join(said)}."

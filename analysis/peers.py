@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from analysis.page import markdown_table
-from analysis.side_by_side import side_by_side_as_json, with_judgement
+from analysis.page import cores_words, libraries_line, machine_line, markdown_table
+from analysis.side_by_side import side_by_side_as_json, side_by_side_report, with_judgement
 from analysis.statistics import Absent, Estimate, Figure, across_runs, ratio_over_rounds
+from analysis.telling import Asked, Told
+from analysis.word_tables import WordTable, terminal_table
 from contract.blood_cells import NOTICE
-from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
+from contract.storage import read_json
 
 NS_PER_MS, NS_PER_US, NS_PER_S = 1e6, 1e3, 1e9
 DRAWS = 2_000
@@ -193,20 +197,26 @@ def _shown(estimate: Estimate, decimals: int) -> str:
     return f"{value} ({low}–{high})"
 
 
-def peers_tables(summary: PeerSummary) -> tuple[Table, Table]:
-    """For the terminal: the figures, and the targets."""
-    figures = Table(title="Side by side: medians over rounds with 95 % intervals", title_justify="left")
-    for number, heading in enumerate(_HEADINGS):
-        figures.add_column(heading, justify="left" if number == 1 else "right")
-    for row in summary.figures:
-        figures.add_row(*_row(row))
-    targets = Table(title="Targets", title_justify="left")
-    for heading in ("ratio", "target", "measured", ""):
-        targets.add_column(heading)
-    for target in summary.targets:
-        style = "green" if target.holds else "red"
-        targets.add_row(*_verdict(target)[:3], Text(_verdict(target)[3], style=style))
+def peers_words(summary: PeerSummary) -> tuple[WordTable, WordTable]:
+    """The figures, and the targets."""
+    figures = WordTable(
+        title="Side by side: medians over rounds with 95 % intervals",
+        headings=_HEADINGS,
+        labels=2,
+        rows=tuple(tuple(_row(each)) for each in summary.figures),
+    )
+    targets = WordTable(
+        title="Targets",
+        headings=("HemaBench's ratio", "target", "measured", ""),
+        labels=4,
+        rows=tuple(tuple(_verdict(target)) for target in summary.targets),
+    )
     return figures, targets
+
+
+def peers_tables(summary: PeerSummary) -> tuple[Table, ...]:
+    """For the terminal."""
+    return tuple(map(terminal_table, peers_words(summary)))
 
 
 def peers_as_json(summary: PeerSummary) -> str:
@@ -221,36 +231,48 @@ def peers_page(summary: PeerSummary) -> str:
     environment = comparison.environment
     rounds = 1 + max(window.round for window in comparison.windows)
     window_s = np.median([window.elapsed_ns for window in comparison.windows]) / NS_PER_S
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(environment.libraries.items()))
+    figures, targets = peers_words(summary)
     return "\n".join(
         [
             "# Our service beside its peers",
             "",
             f"Made by `{comparison.command}` at {comparison.measured_at}. {NOTICE}",
             "",
-            f"All serve the same ONNX artifact of {comparison.resolution_px} px with one thread on core "
-            f"{_cores(comparison.service_cores)}; the client, a closed loop over raw sockets, has core "
-            f"{_cores(comparison.client_cores)}. One PNG of {comparison.image_bytes:,} bytes is sent again and again. "
-            f"{rounds} rounds of windows of {window_s:.1f} s in an order drawn anew each round; who is not measured is "
-            "stopped. Figures are medians over rounds, with 95 % intervals from resampling whole rounds.",
+            f"All serve the same ONNX artifact of {comparison.resolution_px} px with one thread on "
+            f"{cores_words(comparison.service_cores)}; the client, a closed loop over raw sockets, has "
+            f"{cores_words(comparison.client_cores)}. One PNG of {comparison.image_bytes:,} bytes is sent again and "
+            f"again. {rounds} rounds of windows of {window_s:.1f} s in an order drawn anew each round; who is not "
+            "measured is stopped. Figures are medians over rounds, with 95 % intervals from resampling whole rounds.",
             "",
-            *markdown_table(_HEADINGS, [_row(row) for row in summary.figures]),
+            *markdown_table(figures.headings, figures.rows),
             "",
             "## Targets",
             "",
-            *markdown_table(
-                ("HemaBench's ratio", "target", "measured", ""), [_verdict(target) for target in summary.targets]
-            ),
+            *markdown_table(targets.headings, targets.rows),
             "",
             *[f"- {NAMES[name]} was left out: it {why}" for name, why in comparison.missing.items()],
-            f"Machine: {environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-            f"{environment.system}, Python {environment.python}.",
+            f"Machine: {machine_line(environment)}",
             "",
-            f"Libraries: {libraries}.",
+            f"Libraries: {libraries_line(environment)}",
             "",
         ]
     )
 
 
-def _cores(cores: tuple[int, ...]) -> str:
-    return ", ".join(map(str, cores)) or "any"
+def tell_peers(folder: Path, _: Asked) -> Told:
+    """The comparison in ``folder``."""
+    summary = summarise_peers(read_json(folder / PEERS_FILE, PeerComparison), np.random.default_rng(0))
+    kept = sum(target.holds for target in summary.targets)
+    return Told(
+        report=side_by_side_report(
+            summary.comparison,
+            name=folder.resolve().name,
+            kind="peers",
+            headline="Our service beside bare Starlette, textbook BentoML and LitServe",
+            answer=(f"{kept} of {len(summary.targets)} targets hold, by the same artifact, image and cores for all.",),
+            tables=peers_words(summary),
+        ),
+        numbers=peers_as_json(summary),
+        tables=Group(*peers_tables(summary)),
+        page=lambda _: peers_page(summary),
+    )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
-from analysis.page import markdown_table
-from analysis.side_by_side import side_by_side_as_json, with_judgement
+from analysis.page import cores_words, machine_line, markdown_table
+from analysis.side_by_side import side_by_side_as_json, side_by_side_report, with_judgement
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
+from analysis.telling import Asked, Told
+from analysis.word_tables import WordTable, terminal_table
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.load import NULL_RUNTIME
 from contract.records.referees import (
+    COMPARISON_FILE,
     LATEST_SEND_NS,
     LOADGEN,
     LOCUST,
@@ -27,6 +31,7 @@ from contract.records.referees import (
     RefereeScenario,
     RefereeWindow,
 )
+from contract.storage import read_json
 
 NS_PER_MS = 1e6
 DRAWS = 2_000
@@ -225,6 +230,7 @@ def _quotes(comparison: RefereeComparison) -> list[tuple[str, ...]]:
     ]
 
 
+_SAID = "What each client says: medians over rounds with 95 % intervals"
 _FIGURES = ("scenario", "client", "service", "p50 ms", "p99 ms", "requests")
 _AGREEMENT = ("scenario", "referee", "", "ours − floor, ms", "referee's − floor, ms", "ratio", "limit", "")
 _COSTS = ("cost of watching", "promised", "measured", "")
@@ -258,30 +264,26 @@ def _shown(figure: Figure) -> str:
     return f"{figure.value:,.3f} ({figure.low:,.3f}–{figure.high:,.3f})"
 
 
+def referees_words(summary: RefereeSummary) -> tuple[WordTable, ...]:
+    """Figures, agreement, the cost of watching, and what clients say of themselves."""
+    rows = {
+        "What each client says: medians over rounds with 95 % intervals": (
+            _FIGURES,
+            map(_figures_row, summary.figures),
+        ),
+        "Agreement, each client's own floor taken off": (_AGREEMENT, map(_agreement_row, summary.agreements)),
+        "Cost of watching": (_COSTS, map(_cost_row, summary.costs)),
+        "In their own words": (_QUOTES, summary.quotes),
+    }
+    return tuple(
+        WordTable(title=title, headings=headings, labels=len(headings), rows=tuple(map(tuple, said)))
+        for title, (headings, said) in rows.items()
+    )
+
+
 def referee_tables(summary: RefereeSummary) -> tuple[Table, ...]:
     """For the terminal; what disagrees, and what is missed, is red."""
-    figures = _table("What each client says: medians over rounds with 95 % intervals", _FIGURES)
-    for each in summary.figures:
-        figures.add_row(*_figures_row(each))
-    agreements = _table("Agreement, each client's own floor taken off", _AGREEMENT)
-    for agreement in summary.agreements:
-        *cells, verdict = _agreement_row(agreement)
-        agreements.add_row(*cells, Text(verdict, style="green" if agreement.agrees else "red"))
-    costs = _table("Cost of watching", _COSTS)
-    for cost in summary.costs:
-        *cells, verdict = _cost_row(cost)
-        costs.add_row(*cells, Text(verdict, style="green" if cost.good else "red"))
-    quotes = _table("In their own words", _QUOTES)
-    for quote in summary.quotes:
-        quotes.add_row(*quote)
-    return figures, agreements, costs, quotes
-
-
-def _table(title: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading)
-    return table
+    return tuple(map(terminal_table, referees_words(summary)))
 
 
 def referees_as_json(summary: RefereeSummary) -> str:
@@ -304,9 +306,9 @@ def referees_page(summary: RefereeSummary) -> str:
             "",
             f"Made by `{comparison.command}` at {comparison.measured_at}. {NOTICE}",
             "",
-            f"{runtime_name(comparison.runtime)} at {comparison.resolution_px} px with one thread on core "
-            f"{_cores(comparison.service_cores)}, and the null service, the same door without a model; every client "
-            f"on core {_cores(comparison.client_cores)}. All send one PNG of {comparison.image_bytes:,} bytes. "
+            f"{runtime_name(comparison.runtime)} at {comparison.resolution_px} px with one thread on "
+            f"{cores_words(comparison.service_cores)}, and the null service, the same door without a model; every "
+            f"client on {cores_words(comparison.client_cores)}. All send one PNG of {comparison.image_bytes:,} bytes. "
             f"SingleStream is one connection; Server is Poisson arrivals at {comparison.arrival_rate_per_s:g}/s, timed "
             f"from the scheduled instant. {rounds} rounds in an order drawn anew each time; figures are their medians, "
             "intervals come from resampling whole rounds. A client's floor is its median at the null service.",
@@ -326,8 +328,7 @@ def referees_page(summary: RefereeSummary) -> str:
             *markdown_table(_QUOTES, summary.quotes),
             "",
             *[f"- {CLIENT_NAMES[name]} was left out: it {why}" for name, why in comparison.missing.items()],
-            f"Machine: {environment.cpu_model}, {environment.cores} cores, {environment.memory_bytes / 2**30:.0f} GiB, "
-            f"{environment.system}, Python {environment.python}.",
+            f"Machine: {machine_line(environment)}",
             "",
         ]
     )
@@ -342,5 +343,27 @@ def _marked(row: list[str], good: bool) -> list[str]:
     return row if good else [*row[:-1], f"**{row[-1]}**"]
 
 
-def _cores(cores: tuple[int, ...]) -> str:
-    return ", ".join(map(str, cores)) or "any"
+def tell_referees(folder: Path, _: Asked) -> Told:
+    """The comparison in ``folder``."""
+    summary = summarise_referees(read_json(folder / COMPARISON_FILE, RefereeComparison), np.random.default_rng(0))
+    return Told(
+        report=side_by_side_report(
+            summary.comparison,
+            name=folder.resolve().name,
+            kind="referee",
+            headline="Our load generator beside MLPerf LoadGen, wrk and raw sockets",
+            answer=(_answer(summary),),
+            tables=referees_words(summary),
+        ),
+        numbers=referees_as_json(summary),
+        tables=Group(*referee_tables(summary)),
+        page=lambda _: referees_page(summary),
+    )
+
+
+def _answer(summary: RefereeSummary) -> str:
+    agreeing, kept = sum(one.agrees for one in summary.agreements), sum(cost.good for cost in summary.costs)
+    return (
+        f"{agreeing} of {len(summary.agreements)} percentiles of other load generators agree with ours, each client's "
+        f"own floor taken off; {kept} of {len(summary.costs)} promises about the cost of watching are kept."
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 import msgspec
+
+from analysis.html import Report, environment_section, tables_section
+from analysis.word_tables import WordTable
 
 
 def side_by_side_as_json(comparison: Any, **derived: object) -> str:
@@ -16,6 +19,24 @@ def side_by_side_as_json(comparison: Any, **derived: object) -> str:
     """
     value = {**_fields_of(comparison, "windows"), **derived}
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def side_by_side_report(
+    comparison: Any, *, name: str, kind: str, headline: str, answer: tuple[str, ...], tables: Sequence[WordTable]
+) -> Report:
+    """A comparison as a report: its answer, a section per table, and who was left out."""
+    left_out = tuple(f"{who} was left out: it {why}" for who, why in getattr(comparison, "missing", {}).items())
+    sections = [tables_section(f"table-{n}", table.title, [table]) for n, table in enumerate(tables, start=1)]
+    return Report(
+        kind=kind,
+        headline=headline,
+        about=(name, comparison.measured_at),
+        commands=(comparison.command,),
+        environment=comparison.environment,
+        answer=answer,
+        notices=left_out,
+        sections=(*sections, environment_section({}, "", (comparison.command,), comparison.environment)),
+    )
 
 
 def with_judgement(rows: Iterable[Any], *names: str) -> list[dict[str, Any]]:

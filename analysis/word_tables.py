@@ -41,5 +41,5 @@ def terminal_table(words: WordTable) -> Table:
         if last is not None and row[:1] != last and words.labels >= 3:
             table.add_section()
         last = row[:1]
-        table.add_row(*(Text(word.replace(" (", "\n("), style=STYLES.get(word, "")) for word in row))
+        table.add_row(*(Text(word.replace(" (", "\n("), style=STYLES.get(word.partition(",")[0], "")) for word in row))
     return table

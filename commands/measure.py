@@ -33,8 +33,7 @@ from commands.options import (
     Threads,
 )
 from commands.prepare import image_settings
-from commands.referees import keep_page, print_comparison
-from commands.report import conclude
+from commands.report import conclude, new_folder
 
 
 class LoadKind(StrEnum):
@@ -195,14 +194,10 @@ def peers(
     as_json: Json = False,
 ) -> None:
     """Our service beside bare Starlette, textbook BentoML and LitServe: same artifact, same image, same cores."""
-    import numpy as np
-
-    from analysis.peers import peers_as_json, peers_page, peers_tables, summarise_peers
     from loadtest.peers.comparison import PeerPlan, compare_peers
 
     with progress_bar("nothing is kept but the services' logs. Next: repeat the command") as progress:
         plan = PeerPlan(artifacts=artifacts, rounds=rounds)
-        comparison = compare_peers(plan, results / "peers", command=typed_command(), progress=progress)
-    summary = summarise_peers(comparison, np.random.default_rng(0))
-    print_comparison(peers_tables(summary), peers_as_json(summary) if as_json else None)
-    keep_page(page, peers_page(summary))
+        folder = new_folder(results, "peers")
+        compare_peers(plan, folder, command=typed_command(), progress=progress)
+    conclude(folder, as_json, page=page)

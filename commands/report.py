@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.console import show, tell
-from commands.options import CACHE, RESULTS, Cache, Json, Results
+from commands.options import CACHE, RESULTS, Baseline, Cache, Json, Page, Results
 
 if TYPE_CHECKING:
     from analysis.telling import Told
@@ -23,14 +24,14 @@ def report(
         typer.Option(
             "--with",
             metavar="RUN",
-            help="A run of another kind (compute, mistakes, training, referee, payloads, peers, a ladder of rates) to be "
-            "a chapter; repeat for several. They take the place of all chapters that the report has.",
+            help="A run of another kind that becomes a chapter: compute, mistakes, training, referee, payloads, peers, "
+            "a ladder of rates; repeat for several. They take the place of all chapters that the report has.",
             show_default=False,
         ),
     ] = None,
     alone: Annotated[bool, typer.Option("--alone", help="Without any chapter.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="The runtime that ratios refer to.")] = None,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")] = None,
+    baseline: Baseline = None,
+    page: Page = None,
     cache: Cache = CACHE,
     results: Results = RESULTS,
     as_json: Json = False,
@@ -75,6 +76,13 @@ def conclude(
     tell(f"report: {folder / REPORT_FILE}")
     if not told.sound:
         sys.exit(1)
+
+
+def new_folder(results: Path, kind: str) -> Path:
+    """Where a run of ``kind`` that begins now is to lie."""
+    from loadtest.folders import new_run_name
+
+    return results / new_run_name(kind, datetime.now(UTC))
 
 
 def _keep(folder: Path, told: Told, joined: list[str] | None) -> None:

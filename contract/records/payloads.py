@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from contract.environment import Environment
 
+PAYLOADS_FILE = "payloads.json"
+
 PNG = "png"
 JPEG = "jpeg"
 TENSOR = "tensor"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from contract.environment import Environment
 
+PEERS_FILE = "peers.json"
+
 OURS = "hemabench"
 BARE = "bare"
 TEXTBOOK = "textbook"

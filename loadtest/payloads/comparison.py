@@ -19,7 +19,9 @@ from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
 from contract.preprocessing import scale_pixels
 from contract.progress import Progress, silent
-from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.records.payloads import JPEG, NUMBERS, PAYLOADS_FILE, PNG, TENSOR, PayloadComparison, PayloadWindow
+from contract.records.seal import seal_folder
+from contract.storage import write_json
 from contract.timing import TIMING_HEADER, parse_server_timing
 from loadtest.generator.payloads import MEDIA_TYPE, encode_png, one_image
 from loadtest.peers.wire import closed_loop, request_bytes
@@ -95,8 +97,10 @@ FORMS: dict[str, Callable[[ImageArray, int, str], Form]] = {
 }
 
 
-def compare_payloads(plan: PayloadPlan, logs: Path, *, command: str, progress: Progress = silent) -> PayloadComparison:
-    """Measure every form at every resolution; ``logs`` gets what the services print.
+def compare_payloads(
+    plan: PayloadPlan, folder: Path, *, command: str, progress: Progress = silent
+) -> PayloadComparison:
+    """Measure every form at every resolution; ``folder`` gets the records, and what the services print.
 
     Raises `ServiceFailed` where a service does not start, or refuses a form.
     """
@@ -105,7 +109,7 @@ def compare_payloads(plan: PayloadPlan, logs: Path, *, command: str, progress: P
     for number, (side, dataset) in enumerate(sorted(plan.datasets.items())):
         progress(f"{side} px: start the service", number, len(plan.datasets))
         serve = serve_command(runtime=plan.runtime, resolution_px=side, artifacts=plan.artifacts)
-        with running_service(serve, log=logs / f"{side}px.log", cores=cores.service) as service:
+        with running_service(serve, log=folder / f"{side}px.log", cores=cores.service) as service:
             model = ask_service(service.url, side).facts.get("model", "")
             pixels = one_image(dataset, side, plan.seed)
             forms = {name: encode(pixels, side, model) for name, encode in FORMS.items()}
@@ -113,7 +117,7 @@ def compare_payloads(plan: PayloadPlan, logs: Path, *, command: str, progress: P
             with on_cores(cores.generator):
                 windows += _measure(plan, service.url, side, forms, tell)
     progress("measured", len(plan.datasets), len(plan.datasets))
-    return PayloadComparison(
+    comparison = PayloadComparison(
         environment=describe_environment(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -122,6 +126,9 @@ def compare_payloads(plan: PayloadPlan, logs: Path, *, command: str, progress: P
         client_cores=cores.generator,
         windows=tuple(windows),
     )
+    write_json(folder / PAYLOADS_FILE, comparison)
+    seal_folder(folder)
+    return comparison
 
 
 def _measure(

@@ -24,7 +24,9 @@ import psutil
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
 from contract.progress import Progress, silent
-from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.seal import seal_folder
+from contract.storage import write_json
 from loadtest.generator.payloads import encode_png
 from loadtest.peers.wire import closed_loop, request_bytes
 from loadtest.service.processes import CoreSplit, split_cores
@@ -94,8 +96,8 @@ CONTENDERS = {
 }
 
 
-def compare_peers(plan: PeerPlan, logs: Path, *, command: str, progress: Progress = silent) -> PeerComparison:
-    """Measure every contender of ``plan`` that is installed; ``logs`` gets what the services print.
+def compare_peers(plan: PeerPlan, folder: Path, *, command: str, progress: Progress = silent) -> PeerComparison:
+    """Measure every contender of ``plan`` that is installed; ``folder`` gets the records, and what the services print.
 
     This process is moved to the client's core for the time. ``command`` is how a reader
     repeats it. Raises `ServiceFailed` where a contender does not start, or refuses the image.
@@ -106,10 +108,10 @@ def compare_peers(plan: PeerPlan, logs: Path, *, command: str, progress: Progres
     present = [name for name in plan.contenders if name not in missing]
     with ExitStack() as running:
         progress("start the services", 0, plan.rounds)
-        services = {name: running.enter_context(_service(name, plan, logs, cores)) for name in present}
+        services = {name: running.enter_context(_service(name, plan, folder, cores)) for name in present}
         running.enter_context(on_cores(cores.generator))
         windows = tuple(_measure(plan, services, image, progress))
-    return PeerComparison(
+    comparison = PeerComparison(
         environment=describe_environment(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
@@ -120,6 +122,9 @@ def compare_peers(plan: PeerPlan, logs: Path, *, command: str, progress: Progres
         windows=windows,
         missing=missing,
     )
+    write_json(folder / PEERS_FILE, comparison)
+    seal_folder(folder)
+    return comparison
 
 
 def missing_contenders(names: Sequence[str]) -> dict[str, str]:

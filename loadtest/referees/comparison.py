@@ -35,6 +35,7 @@ from contract.records.referees import (
     RefereeScenario,
     RefereeWindow,
 )
+from contract.records.seal import seal_folder
 from contract.storage import write_json
 from loadtest.generator.launch import offer
 from loadtest.generator.payloads import MEDIA_TYPE, encode_png, one_image
@@ -244,15 +245,14 @@ class _Bench:
 
 
 def compare_referees(
-    plan: RefereePlan, results: Path, *, command: str, progress: Progress = silent
+    plan: RefereePlan, folder: Path, *, command: str, progress: Progress = silent
 ) -> RefereeComparison:
-    """Let every client that is installed measure; raw records and their logs lie in a new folder under ``results``.
+    """Let every client that is installed measure; ``folder`` gets raw records, logs and the comparison.
 
     Raises `ServiceFailed` where a service does not start, `RunInvalid` where a client breaks
     off or a request fails.
     """
     cores, missing, now = split_cores(threads=1), missing_clients(), datetime.now(UTC)
-    folder = results / f"referee-{now:%Y%m%dT%H%M%S.%fZ}"
     image = encode_png(one_image(plan.dataset, plan.resolution_px, plan.seed))
     with ExitStack() as running:
         progress("start the services", 0, plan.rounds)
@@ -279,6 +279,7 @@ def compare_referees(
         missing=missing,
     )
     write_json(folder / COMPARISON_FILE, comparison)
+    seal_folder(folder)
     return comparison
 
 

@@ -12,6 +12,7 @@ import pytest
 from contract.errors import InvalidSettings, RunInvalid
 from contract.records.load import NULL_RUNTIME
 from contract.records.referees import COMPARISON_FILE, LOADGEN, LOCUST, SERVER, WIRE, WRK, RefereeComparison
+from contract.records.seal import broken_seal
 from contract.storage import read_json
 from loadtest.referees.comparison import CLIENTS, RefereePlan, compare_referees, missing_clients
 
@@ -38,7 +39,8 @@ def plan(artifacts: Path, dataset: Path, **changes: object) -> RefereePlan:
 def test_every_client_measures_both_services_and_says_how_often_it_asked(
     artifacts: Path, noise_folder: Path, tmp_path: Path
 ) -> None:
-    comparison = compare_referees(plan(artifacts, noise_folder), tmp_path, command="a test")
+    run = tmp_path / "run"
+    comparison = compare_referees(plan(artifacts, noise_folder), run, command="a test")
     present = [name for name in CLIENTS if name not in comparison.missing]
     assert {LOCUST, WIRE} <= set(present)
     cells = {(window.client, window.scenario, window.service) for window in comparison.windows}
@@ -57,9 +59,9 @@ def test_every_client_measures_both_services_and_says_how_often_it_asked(
     first, *_ = comparison.generator_steps  # the last is past what the service can do
     assert first.requests > 0
     assert first.failures == 0
-    (run,) = tmp_path.iterdir()
     assert (run / f"{LOCUST}-{SERVER}-onnx-r1" / "requests.journal").is_file()  # what was measured stays
     assert read_json(run / COMPARISON_FILE, RefereeComparison) == comparison
+    assert broken_seal(run) == ()
 
 
 def test_a_client_that_is_not_installed_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
