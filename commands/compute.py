@@ -81,6 +81,7 @@ def compute(
     """Time predict alone, beside the limit of the machine: import, load, first call and steady calls apart."""
     from loadtest.compute.measure import measure_compute
     from loadtest.compute.planning import ComputeSettings, profile_named
+    from serving.inference.devices import parse_device, require_device
     from serving.runtimes import formats_of
     from train.export import ExportSettings, export_all
 
@@ -91,6 +92,7 @@ def compute(
         batches=tuple(batches or chosen.batches),
         processes=processes or chosen.processes,
     )
+    require_device(parse_device(device))
     names = tuple(runtimes) if runtimes else _installed(division)
     settings = ComputeSettings(
         profile=chosen,

@@ -16,6 +16,7 @@ HemaBenchError                  everything that is raised on purpose
 ├── ServiceFailed               a service did not start, or died
 ├── ProcessFailed               a step in a process of its own died without a word
 ├── RecordsCorrupt              recorded measurements cannot be read
+├── NoRoom                      a disk has too little room left for what is to be written
 ├── RunInvalid                  a run cannot be compared, resumed or reported
 ├── RequestRefused              a request over HTTP was answered with an error
 └── InvalidImage                bytes are not an image that we classify; carries an HTTP status
@@ -90,6 +91,10 @@ class ProcessFailed(HemaBenchError):
 
 class RecordsCorrupt(HemaBenchError):
     """Recorded measurements cannot be read."""
+
+
+class NoRoom(HemaBenchError):
+    """A disk has too little room left for what is to be written."""
 
 
 class RunInvalid(HemaBenchError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from contract.errors import DataCorrupt
+from contract.errors import DataCorrupt, NoRoom
 
 T = TypeVar("T")
 
@@ -30,10 +31,30 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp's 0600 would hide the file from a service's own user
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a write that fails does not say where
         raise
     _sync_folder(path.parent)
+
+
+def require_room(folder: Path, room_bytes: int = 0) -> None:
+    """Make ``folder`` and raise unless it takes files and has ``room_bytes`` left: before hours of work, not after.
+
+    Raises `NoRoom` for too little room, `OSError` where nothing can be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        error.filename = str(folder)  # and not the temporary file in it
+        raise
+    if (free_bytes := shutil.disk_usage(folder).free) < room_bytes:
+        raise NoRoom(
+            f"{folder} has {free_bytes / 1e6:,.0f} MB left and {room_bytes / 1e6:,.0f} MB are needed. "
+            "Next: free some space there, or name another folder with the command's options"
+        )
 
 
 def write_json(path: Path, value: object) -> None:

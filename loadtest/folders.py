@@ -10,9 +10,11 @@ from typing import TypeVar
 from contract.errors import RunInvalid
 from contract.records.compute import ComputePlan
 from contract.records.load import RunPlan
-from contract.storage import write_json
+from contract.storage import require_room, write_json
 
 Plan = TypeVar("Plan", RunPlan, ComputePlan)
+
+ROOM_BYTES = 50_000_000  # the records of a full run are about half of it
 
 # A plan that differs in these alone sets out to measure the same.
 _MAY_DIFFER = ("created", "command")
@@ -24,7 +26,11 @@ def new_run_name(profile: str, now: datetime) -> str:
 
 
 def create_folder(results: Path, run: str, plan_file: str, plan: object) -> Path:
-    """A new folder for ``run`` with ``plan`` in it; raises `RunInvalid` rather than write into an old one."""
+    """A new folder for ``run`` with ``plan`` in it; raises `RunInvalid` rather than write into an old one.
+
+    Raises `NoRoom` or `OSError` where the records could not be kept.
+    """
+    require_room(results, ROOM_BYTES)
     folder = (results / run).absolute()
     try:
         folder.mkdir(parents=True)

@@ -65,8 +65,8 @@ def new_images(folder: Path, images: int, resolution_px: int) -> ImageArray:
     needed_bytes, free_bytes = prod(shape), shutil.disk_usage(folder).free
     if needed_bytes > free_bytes:
         raise DataUnavailable(
-            f"{images} images of {resolution_px} px take {needed_bytes / 1e9:.1f} GB; {folder} has "
-            f"{free_bytes / 1e9:.1f} GB left. Next: make room, or set another cache folder"
+            f"{images} images of {resolution_px} px take {needed_bytes / 1e6:,.0f} MB; {folder} has "
+            f"{free_bytes / 1e6:,.0f} MB left. Next: make room, or name another folder with --cache"
         )
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     _reserve(path)

@@ -25,11 +25,14 @@ from contract.records.training import (
     run_name,
     save_training_run,
 )
+from contract.storage import require_room
 from contract.weights import digest_of_weights
 from train.dataset import DataSettings, choose_source, prepare_dataset, prepare_datasets
 from train.frameworks import FRAMEWORKS
 from train.stages import TrainingPlan, load_teacher, train_resolutions
 from train.training import Trained
+
+ROOM_BYTES = 50_000_000  # of a run's record, its checkpoints and a snapshot to resume from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,8 @@ def train_campaign(settings: CampaignSettings, progress: Progress) -> list[Path]
     due = [job for job in jobs if not _is_finished(job)]
     open_seal(settings.folder)
     if due:
+        for folder in (settings.folder, settings.plan.checkpoints):
+            require_room(folder, ROOM_BYTES)
         settled = choose_source(settings.data, settings.resolutions_px).settings
         prepare_datasets(settled, settings.resolutions_px, progress)
         for heard, job in _with_progress(due, progress):

@@ -63,7 +63,8 @@ def _download(url: str, part: Path, progress: Progress, limit_s: float) -> None:
         if not complete and _length(part) <= before_bytes:
             raise DataUnavailable(
                 f"cannot download {url}: {_reason(problem)}. Next: run the same command again when the host is in "
-                f"reach ({_length(part)} bytes came and are kept), or put the file at {part.with_suffix('')} yourself"
+                f"reach ({_length(part)} bytes came and are kept), or put the file at {part.with_suffix('')} yourself; "
+                "--data synthetic renders images and needs no network"
             ) from problem
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.environment import versions_of
-from contract.errors import ArtifactUnavailable, ExportFailed, HemaBenchError, InvalidSettings, ManifestInvalid
+from contract.errors import ArtifactUnavailable, ExportFailed, HemaBenchError, InvalidSettings, ManifestInvalid, why_not
 from contract.manifest import (
     DISTRIBUTION_FILE,
     FORMATS,
@@ -36,6 +36,7 @@ from contract.parity import GoldenBatch, Parity, prove_parity
 from contract.preprocessing import scale_pixels
 from contract.progress import Progress
 from contract.reference import reference_logits
+from contract.storage import require_room
 from contract.weights import digest_of_weights
 from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint
 from train.frameworks import FRAMEWORKS, load_framework
@@ -44,6 +45,7 @@ from train.sources.synthetic import render_cells
 GOLDEN_IMAGES = 16
 GOLDEN_SEED = 2020
 STOP_GRACE_S = 5
+ROOM_BYTES = 50_000_000  # of all artifacts of the four resolutions, with what is half built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class Job:
 def export_all(settings: ExportSettings, progress: Progress) -> list[Artifact]:
     """Make every artifact of `native_formats` that is missing or out of date; returns all of them, checked."""
     due = _due(settings)
+    if due:
+        require_room(settings.artifacts, ROOM_BYTES)
     total = sum(len(jobs) for jobs in due.values())
     done = 0
     with tempfile.TemporaryDirectory(prefix="hemabench-") as golden:
@@ -256,6 +260,8 @@ def main() -> None:
             sys.stdout.flush()
     except HemaBenchError as error:
         raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(why_not(error)) from error
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def servable_runtimes(
             found.append(settings)
     if not found:
         reasons = "\n".join(f"  {runtime}: {reason}" for runtime, reason in left_out.items())
-        raise ArtifactUnavailable(f"no runtime can be served:\n{reasons}\nNext: hemabench export")
+        raise ArtifactUnavailable(f"no runtime can be served:\n{reasons}")
     return tuple(found), left_out
 
 

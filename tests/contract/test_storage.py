@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import DataCorrupt
-from contract.storage import read_json, sha256_of_file, sha256_of_json, write_atomically, write_json
+from contract.errors import DataCorrupt, NoRoom
+from contract.storage import read_json, require_room, sha256_of_file, sha256_of_json, write_atomically, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_atomically(Path(sys.argv[1]), bytes(5000))
 except OSError as error:
-    print(error.errno)
+    print(error.errno, error.filename)
 """
 
 
@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) ->
     path = tmp_path / "file"
     write_atomically(path, b"old")
     child = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
-    assert child.stdout.strip() == "27"  # EFBIG: the disk did refuse
+    assert child.stdout.split() == ["27", str(path)]  # EFBIG: the disk did refuse, and it is said where
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
@@ -119,3 +119,18 @@ def test_the_digest_of_json_does_not_depend_on_the_order_of_keys(value: dict[str
 
 def test_the_digest_of_json_follows_its_values() -> None:
     assert sha256_of_json({"a": 1}) != sha256_of_json({"a": 2})
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(NoRoom, match=r"runs has .* MB left and 1,000,000,000,000 MB are needed. Next: free"):
+        require_room(tmp_path / "runs", 10**18)
+
+
+def test_a_folder_with_room_is_made_and_left_empty(tmp_path: Path) -> None:
+    require_room(tmp_path / "new", 1)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files_is_named() -> None:
+    with pytest.raises(OSError, match="/proc/self"):
+        require_room(Path("/proc/self/nowhere"))

@@ -203,7 +203,7 @@ def test_processes_that_build_at_once_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path):
-    with pytest.raises(DataUnavailable, match=r"150528\.0 GB.*Next: make room"):
+    with pytest.raises(DataUnavailable, match=r"150,528,000 MB.*Next: make room.*--cache"):
         new_images(tmp_path, 10**9, 224)
     assert list(tmp_path.glob("*.npy")) == []
 

@@ -128,12 +128,12 @@ def _folder(settings: DataSettings) -> Path:
     if root is None:
         raise DataUnavailable(
             f"no data root is set, and there is no folder data/, to take PBC images from. Next: set "
-            f"{DATA_ROOT_VARIABLE} to the folder that holds pbc/index.csv"
+            f"{DATA_ROOT_VARIABLE} or --data-root to the folder that holds pbc/index.csv"
         )
     if not (root / "pbc" / "index.csv").is_file():
         raise DataUnavailable(
             f"the data root {root} has no PBC images: {root / 'pbc' / 'index.csv'} is not there. Next: set "
-            f"{DATA_ROOT_VARIABLE} to the folder that holds pbc/index.csv"
+            f"{DATA_ROOT_VARIABLE} or --data-root to the folder that holds pbc/index.csv"
         )
     return root / "pbc"
 
