@@ -1,7 +1,7 @@
 // An image on the page: its bytes, its picture, its card in the grid, and what became of it.
 
 import { make } from "./dom.js";
-import { verdictOn } from "./verdict.js";
+import { inDistribution, verdictOn } from "./verdict.js";
 import { percent } from "./words.js";
 
 export class Item {
@@ -40,11 +40,13 @@ export class Item {
   show(isChosen) {
     this.button.setAttribute("aria-pressed", String(isChosen));
     const { kind, title, text } = this.#summary();
-    const signature = `${kind}|${title}|${text}`;
+    const isOutside = this.reply !== null && inDistribution(this.reply) === false;
+    const signature = `${kind}|${title}|${text}|${isOutside}`;
     if (this.signature === signature) return;
     this.signature = signature;
     this.button.className = `card ${kind}`;
-    const words = [make("strong", {}, title), make("span", { class: "said" }, text), make("span", { class: "file" }, this.name)];
+    const doubt = isOutside ? make("span", { class: "outside" }, "out of distribution") : null;
+    const words = [make("strong", {}, title), make("span", { class: "said" }, text), doubt, make("span", { class: "file" }, this.name)];
     this.shown ??= this.picture();
     this.button.replaceChildren(this.button.querySelector(".picture") ?? this.shown, make("span", { class: "words" }, words));
   }
