@@ -75,7 +75,7 @@ def test_a_load_that_was_cut_short_is_an_error() -> None:
 
 @pytest.mark.acceptance("D1")
 def test_the_service_counts_what_we_count(fake_service: Callable, make_plan: Callable) -> None:
-    with fake_service(service_ms=1, faults={"4": "http_503"}) as service:
+    with fake_service(service_ms=1, faults={"1": "http_503"}) as service:
         outcome = measure_cell(service.url, CELL, make_plan(), Surroundings(), service=service)
         again = measure_cell(
             service.url, CELL, replace(make_plan(), record_to=make_plan().record_to + "-2"), Surroundings()
@@ -100,10 +100,10 @@ def test_a_service_with_another_artifact_is_not_measured(fake_service: Callable,
 def test_a_service_that_dies_under_load_makes_a_failed_cell_with_records(
     fake_service: Callable, make_plan: Callable
 ) -> None:
-    with fake_service(service_ms=5, die_after=20) as service:
+    with fake_service(service_ms=5, die_after=8) as service:
         outcome = measure_cell(service.url, CELL, make_plan(duration_s=1.0), Surroundings(), service=service)
     assert "ran into a wall" in str(outcome.error)
-    assert outcome.ok == 20
+    assert outcome.ok == 8
     assert outcome.failed > 0
     assert outcome.started == outcome.ok + outcome.failed + outcome.aborted
 
@@ -112,7 +112,7 @@ def test_a_compilation_under_load_and_the_use_of_the_machine_are_recorded(
     fake_service: Callable, make_plan: Callable
 ) -> None:
     cores = split_cores(1)
-    with fake_service(service_ms=1, compiles_at=5) as service:
+    with fake_service(service_ms=1, compiles_at=0) as service:
         outcome = measure_cell(service.url, CELL, make_plan(), Surroundings(cores=cores), service=service)
         again = replace(make_plan(), record_to=make_plan().record_to + "-2")
         steady = measure_cell(service.url, CELL, again, Surroundings(cores=cores))

@@ -221,7 +221,7 @@ def test_repetitions_and_the_null_service_are_measured_each_in_a_process_of_its_
 def test_a_runtime_that_fails_is_recorded_and_the_others_are_measured(
     make_settings: Callable, commands: Callable, tmp_path: Path
 ) -> None:
-    failing = commands(swift={"die_at_start": True}, steady={"die_after": 30})
+    failing = commands(swift={"die_at_start": True}, steady={"die_after": 8})
     run = open_run(run_campaign(make_settings(tmp_path), Heard(), failing))
     assert run.missing() == []
     errors = {(outcome.cell.runtime, outcome.cell.scenario): str(outcome.error) for outcome in run.failures()}
@@ -229,7 +229,7 @@ def test_a_runtime_that_fails_is_recorded_and_the_others_are_measured(
     assert "no model to serve" in errors["swift", "closed_loop"]
     assert "no model to serve" in errors["swift", "open_loop"]
     assert "ran into a wall" in errors["steady", "closed_loop"]
-    assert len(read_records(run.cell_folder(Contender("steady", 28).cells()[0]))) > 30
+    assert len(read_records(run.cell_folder(Contender("steady", 28).cells()[0]))) > 8
 
 
 def test_a_runtime_that_cannot_answer_offline_is_not_measured(

@@ -52,9 +52,9 @@ def test_a_process_that_is_not_asked_sleeps(worker):
         link.ask(Command(kind="time", shape=Shape(resolution_px=28, batch=1), fewest=10, most=10))
         process = psutil.Process(link.pid)
         before = process.cpu_times()
-        time.sleep(0.3)
+        time.sleep(0.5)
         after = process.cpu_times()
-    assert after.user + after.system - before.user - before.system <= 0.02  # two ticks of the kernel's clock
+    assert after.user + after.system - before.user - before.system <= 0.05  # a few ticks of the kernel's clock
 
 
 def test_a_process_dies_with_whoever_started_it(tmp_path):

@@ -19,7 +19,7 @@ from loadtest.generator.launch import offer
 from loadtest.generator.plan import LoadPlan
 
 PROXY = Path(__file__).with_name("fault_proxy.py")
-TIMEOUT_S = 0.8
+TIMEOUT_S = 2.0  # far more than a good answer takes on a busy machine, and less than 3 kB at 1 kB/s
 LATENCY_NS = 200_000_000  # of the proxy
 
 
@@ -48,8 +48,8 @@ def test_each_fault_of_the_network_is_one_failure_with_its_name(
 ) -> None:
     faults = {"2": "cut", "4": "reset", "6": "garbage", "8": "slow", "10": "latency"}
     # An open loop sends its requests whatever became of those before.
-    plan = make_plan(rate_per_s=8, arrivals="constant", duration_s=2.5, timeout_s=TIMEOUT_S, drain_s=3.0)
-    with fake_service(service_ms=1, pad_bytes=2_000) as service, proxy_before(service.url, faults) as url:
+    plan = make_plan(rate_per_s=8, arrivals="constant", duration_s=2.5, timeout_s=TIMEOUT_S, drain_s=6.0)
+    with fake_service(service_ms=1, pad_bytes=3_000) as service, proxy_before(service.url, faults) as url:
         tally = offer(url, plan)
         truth = truth_at(service.url)
     records = records_of(plan)
@@ -70,7 +70,7 @@ def test_a_network_that_spoils_every_answer_hangs_nobody(
 ) -> None:
     faults = {str(number): fault for number in range(1_000)}
     plan = make_plan(users=2, duration_s=0.5, timeout_s=TIMEOUT_S)
-    with fake_service(service_ms=20, pad_bytes=2_000) as service, proxy_before(service.url, faults) as url:
+    with fake_service(service_ms=20, pad_bytes=3_000) as service, proxy_before(service.url, faults) as url:
         tally = offer(url, plan)
         truth = truth_at(service.url)
     assert {record.failure for record in records_of(plan).values()} == {failure}

@@ -17,6 +17,7 @@ from loadtest.campaign.cells import Surroundings, imbalance, measure_cell
 from loadtest.generator.launch import Ticking, offer
 from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
 from loadtest.scenarios import NS_PER_S, arrivals_of
+from loadtest.steps import LONGEST_SEARCH, SEARCH_RESOLUTION
 
 STALL_S = 2.0
 
@@ -59,7 +60,7 @@ def test_every_failure_is_counted_once_and_by_its_kind(
         "11": "garbage",
         "13": "hang",
     }
-    plan = make_plan(duration_s=1.5, timeout_s=0.5)
+    plan = make_plan(duration_s=4.0, timeout_s=2.0)
     with fake_service(service_ms=5, faults=faults) as service:
         tally = offer(service.url, plan)
         truth = truth_at(service.url)
@@ -71,11 +72,14 @@ def test_every_failure_is_counted_once_and_by_its_kind(
 
 
 def test_known_service_times_are_recovered(fake_service: Callable, make_plan: Callable, truth_at: Callable) -> None:
-    """p50 within 3 %, p99 within 10 %: a busy machine may spoil one attempt, a wrong harness spoils every one."""
+    """p50 within 3 %, p99 within 10 %: a busy machine may spoil some attempts, a wrong harness spoils every one.
+
+    The times are long, so that what the machine adds is small beside them.
+    """
     errors = []
-    for attempt in range(3):
-        plan = make_plan(duration_s=5.0, record_to=str(tmp_folder_of(make_plan) / f"attempt-{attempt}"))
-        with fake_service(service_ms=40, slow_ms=160, slow_every=10) as service:
+    for attempt in range(6):
+        plan = make_plan(duration_s=6.0, record_to=str(tmp_folder_of(make_plan) / f"attempt-{attempt}"))
+        with fake_service(service_ms=120, slow_ms=480, slow_every=10) as service:
             offer(service.url, plan)
             truth = truth_at(service.url)
         records = records_of(plan)
@@ -136,7 +140,7 @@ def test_arrivals_beyond_the_limit_in_flight_are_dropped_and_counted(
 def test_requests_without_an_answer_at_the_end_are_recorded_as_aborted(
     fake_service: Callable, make_plan: Callable
 ) -> None:
-    plan = make_plan(users=3, duration_s=0.5, drain_s=0.3)
+    plan = make_plan(users=3, duration_s=3.0, drain_s=0.3)
     with fake_service(faults={"all": "hang"}) as service:
         tally = offer(service.url, plan)
     assert (tally.started, tally.ok, tally.failed, tally.aborted) == (3, 0, 0, 3)
@@ -210,16 +214,16 @@ def most_under_way(records: list[RequestRecord]) -> int:
 
 
 def test_a_ladder_climbs_until_the_service_no_longer_keeps_up(fake_service: Callable, make_plan: Callable) -> None:
-    plan = make_plan(kind="ladder", rate_per_s=25, rate_growth=2.0, duration_s=1.0, arrivals="constant")
+    plan = make_plan(kind="ladder", rate_per_s=2, rate_growth=10.0, duration_s=2.0, arrivals="constant")
     with fake_service(service_ms=10) as service:
         tally = offer(service.url, plan)
     assert tally.complete
     rates = [step.rate_per_s for step in tally.steps]
-    assert rates[:2] == [25, 50]
-    assert rates[-1] in (100, 200)  # 100/s is just what it can do, if nothing else takes time
-    assert [step.due for step in tally.steps] == [round(rate or 0) for rate in rates]
+    assert rates in ([2, 20], [2, 20, 200])  # it can do 100/s at most; a machine that stands still may miss 20
+    assert [keeps_up(step) for step in tally.steps] == [True] * (len(rates) - 1) + [False]
+    assert [step.due for step in tally.steps] == [2 * round(rate or 0) for rate in rates]
     by_step = Counter(record.step for record in records_of(plan))
-    assert by_step == {number: round(rate or 0) for number, rate in enumerate(rates)}
+    assert by_step == {number: 2 * round(rate or 0) for number, rate in enumerate(rates)}
 
 
 def test_the_search_finds_what_the_service_can_carry(
@@ -229,11 +233,14 @@ def test_the_search_finds_what_the_service_can_carry(
     plan = make_plan(kind="find_rate", rate_per_s=150, duration_s=1.0, in_flight_limit=100, **limits)
     with fake_service(service_ms=4) as service:
         tally = offer(service.url, plan)
-        capacity_per_s = NS_PER_S / float(np.median(truth_at(service.url)["service_ns"]))
-    passed = max(step.rate_per_s or 0 for step in tally.steps if keeps_up(step) and holds_limit(step))
+        capacity_per_s = NS_PER_S / min(truth_at(service.url)["service_ns"])
     assert tally.complete
-    # The service's own loop takes time beside the service time, so the truth is a little lower.
-    assert 0.6 * capacity_per_s < passed < 1.05 * capacity_per_s
+    rates = [(step.rate_per_s or 0.0, keeps_up(step) and holds_limit(step)) for step in tally.steps]
+    missed = min(rate for rate, passed in rates if not passed)
+    passed = max((rate for rate, passed in rates if passed and rate < missed), default=0.0)
+    # What it carries is never more than it can do, and how much less depends on what else the machine does.
+    assert passed < 1.05 * capacity_per_s
+    assert missed <= SEARCH_RESOLUTION * passed or len(rates) == LONGEST_SEARCH
 
 
 def test_the_generator_tells_its_own_share_of_a_core(fake_service: Callable, make_plan: Callable) -> None:

@@ -43,10 +43,11 @@ def test_workers_offer_one_schedule_between_them_and_keep_one_set_of_books(
 
 
 def test_workers_take_the_next_step_together(fake_service: Callable, make_plan: Callable) -> None:
-    plan = make_plan(kind="ladder", rate_per_s=30, rate_growth=4.0, duration_s=1.0)
+    # The first rate leaves half a second for the last answer; the second is twice what the service can do.
+    plan = make_plan(kind="ladder", rate_per_s=2, rate_growth=100.0, duration_s=2.0, arrivals="constant")
     with fake_service(service_ms=10) as service:
         tally = offer(service.url, plan, workers=2)
-    assert [step.rate_per_s for step in tally.steps] == pytest.approx([30, 120])
+    assert [step.rate_per_s for step in tally.steps] == pytest.approx([2, 200])
     records = records_in(Path(plan.record_to))
     assert {record.step for record in records} == {0, 1}
     assert tally.started == len(records)

@@ -30,7 +30,7 @@ def ask(url: str, folder: Path, scenario: str = "single_stream") -> LoadGenResul
     pytest.importorskip("mlperf_loadgen", reason="the extra 'referee' is not installed")
     address = urlsplit(url)
     host, port = str(address.hostname), int(address.port or 80)
-    plan = LoadGenPlan(host=host, port=port, scenario=scenario, rate_per_s=30.0, warmup_s=0.0, duration_s=0.5, seed=1)
+    plan = LoadGenPlan(host=host, port=port, scenario=scenario, rate_per_s=30.0, warmup_s=0.0, duration_s=1.5, seed=1)
     return run_loadgen(plan, request_bytes(host, port, "/v1/classify", "image/png", b"\x89PNG image"), folder)
 
 

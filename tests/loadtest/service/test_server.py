@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import http.client
 import os
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +44,9 @@ def test_a_service_that_is_never_ready_is_given_up(fake_command: Callable, tmp_p
 
 
 def test_a_service_that_dies_later_is_noticed_when_asked(fake_service: Callable) -> None:
-    with fake_service(lifetime_s=0.5) as service:
+    with fake_service(die_after=0) as service:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            urllib.request.urlopen(f"{service.url}/v1/classify", data=b"\x89PNG", timeout=20)
         service.process.wait(20)
         with pytest.raises(ServiceFailed, match="while it was measured"):
             service.require_alive()
