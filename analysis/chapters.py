@@ -38,6 +38,7 @@ from contract.records.seal import SEAL_FILE, broken_seal
 from contract.records.training import TRAINING_FILE, is_training_folder
 
 CHAPTERS_FOLDER = "chapters"
+RATES = "Response time against throughput"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +150,13 @@ def chapters_of(folder: Path, environment: Environment) -> list[Chapter]:
         report = kind.tell(place, Asked()).report
         differing = differing_environments(environment, report.environment)
         differs = tuple(f"Otherwise than above: {one.field} {one.b}, not {one.a}." for one in differing)
-        chapters.append(Chapter(name=name, title=kind.title, report=report, differs=differs))
+        title = RATES if _has_rates(report) else kind.title
+        chapters.append(Chapter(name=name, title=title, report=report, differs=differs))
     return chapters
+
+
+def _has_rates(report: Report) -> bool:
+    return any(section.name == "rates" for section in report.sections)
 
 
 def join_chapters(folder: Path, others: Sequence[Path]) -> list[str]:
@@ -230,7 +236,6 @@ def _missing(report: Report, chapters: Sequence[Chapter]) -> list[MissingChapter
     missing = [
         MissingChapter(kind.title, kind.command) for kind in KINDS if kind is not LOAD and kind.title not in titles
     ]
-    reports = [report, *(chapter.report for chapter in chapters)]
-    if not any(section.name == "rates" for one in reports for section in one.sections):
-        missing.insert(0, MissingChapter("Response time against throughput", LOAD.command))
+    if not _has_rates(report) and RATES not in titles:
+        missing.insert(0, MissingChapter(RATES, LOAD.command))
     return missing

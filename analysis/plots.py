@@ -64,7 +64,7 @@ CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
     },
-    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12},
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12, "columns": 4},
 }
 
 
@@ -175,7 +175,7 @@ def javascript() -> str:
     return bundle
 
 
-_RUNTIME_LEGEND = alt.Legend(orient="top", columns=4, symbolOpacity=1)
+_RUNTIME_LEGEND = alt.Legend(orient="top", symbolOpacity=1)
 _VEGALITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 _TIME_TOOLTIP = [
     alt.Tooltip("runtime:N", title="runtime"),

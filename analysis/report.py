@@ -28,7 +28,7 @@ from analysis.summary import RunSummary, summarise
 from analysis.tables import summary_as_json, summary_tables
 from analysis.tax import crossovers, serving_taxes
 from analysis.telling import Asked, Told
-from contract.records.load import REPORT_FILE, STEPPED_KINDS
+from contract.records.load import NULL_RUNTIME, REPORT_FILE, STEPPED_KINDS
 from contract.storage import write_atomically
 from contract.timing import PARTS
 
@@ -75,7 +75,7 @@ def render_report(summary: RunSummary, pictures: Mapping[Place, str] | None = No
 
 def load_report(summary: RunSummary, pictures: Mapping[Place, str]) -> Report:
     """What a load run has to say; ``pictures`` are data URIs by resolution and image."""
-    plan, runtimes = summary.plan, len(summary.runtimes)
+    plan, runtimes = summary.plan, len([name for name in summary.runtimes if name != NULL_RUNTIME])
     synthetic = (
         "Synthetic images. Speed is measured, accuracy is not: the images of this run were rendered "
         f"({plan.data_source}: {plan.data_description})."
@@ -101,7 +101,7 @@ def _speed_sections(summary: RunSummary) -> list[Section]:
     """What the times say; a section without numbers is left out."""
     taxes = serving_taxes(summary)
     curves = [contender.curve for contender in summary.contenders if contender.curve]
-    at_one_rate = any(contender.curve is None for contender in summary.contenders)
+    at_one_rate = _at_one_rate(summary)
     taxed = {"taxes": taxes, "crossover": crossover_words(crossovers(taxes)) if taxes else ""}
     parted = {"parts": PARTS, "part_colours": plots.PART_COLOURS}
     spread, rates = distribution_charts(summary), curve_charts(summary)
@@ -115,14 +115,20 @@ def _speed_sections(summary: RunSummary) -> list[Section]:
     return [section for wanted, section in sections if wanted]
 
 
+def _at_one_rate(summary: RunSummary) -> bool:
+    """Whether anything but ladders and searches was planned: these have curves in the place of figures."""
+    return any(contender.curve is None for contender in summary.contenders)
+
+
 def _answer_sections(summary: RunSummary, pictures: Mapping[Place, str]) -> list[Section]:
     """What the answers say."""
     galleries = {one.resolution_px: shown_first(one) for one in summary.confusions}
     confused = {"galleries": galleries, "pictures": pictures, "most": MOST_PICTURES}
-    sections = [_section(summary, "right", "Were the answers right?")]
-    if summary.confusions:
-        sections.append(_section(summary, "confusion", "Which cells are taken for which", context=confused))
-    return sections
+    sections = [
+        (_at_one_rate(summary), _section(summary, "right", "Were the answers right?")),
+        (summary.confusions, _section(summary, "confusion", "Which cells are taken for which", context=confused)),
+    ]
+    return [section for wanted, section in sections if wanted]
 
 
 def _evidence_sections(summary: RunSummary) -> list[Section]:
@@ -138,7 +144,7 @@ def _evidence_sections(summary: RunSummary) -> list[Section]:
     )
     return [
         _section(summary, "verdicts", "Verdict of every cell", context={"fewest_requests": fewest_requests}),
-        _section(summary, "parity", "Parity: is it the same network?"),
+        *([_section(summary, "parity", "Parity: is it the same network?")] if plan.artifacts else []),
         starts,
         environment_section({"seed": plan.seed}, note, (plan.command,), plan.environment),
     ]
