@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -25,6 +26,7 @@ from serving.http.connections import guard_connections
 from serving.http.door import DoorInFront
 from serving.http.endpoints import Endpoints
 from serving.inference.classifier import Classifier, load_classifier, require_servable, warm_up
+from serving.inference.reload import reloaded
 from serving.observe.audit import require_appendable
 from serving.observe.request_log import write_to_standard_output
 from serving.observe.traces import Traces, require_exporter, traces_are_asked_for
@@ -125,6 +127,39 @@ class HemaBench:
         freeze_heap()
         endpoints.open(classifier)
         logger.info("ready: %s at %s px", settings.runtime, ", ".join(map(str, classifier.models)))
+        if settings.reload_s:
+            threading.Thread(target=self._keep_reloading, args=(classifier,), name="reload", daemon=True).start()
+
+    def _keep_reloading(self, classifier: Classifier) -> None:
+        refused = ""
+        while True:
+            time.sleep(settings.reload_s)
+            try:
+                classifier = self._reload(classifier)
+            except Exception as error:  # whatever a changed artifact does to its framework, the old one goes on
+                endpoints.refuse_newer()
+                if str(error) != refused:
+                    known = isinstance(error, HemaBenchError)
+                    words = "a changed artifact is refused, the old one goes on. %s: %s"
+                    logger.error(words, type(error).__name__, error, exc_info=None if known else error)
+                refused = str(error)
+
+    def _reload(self, classifier: Classifier) -> Classifier:
+        before = classifier.runtime.compilations()
+        newer = reloaded(classifier, settings.artifacts, logger.info)
+        if newer is None:
+            return classifier
+        endpoints.prepare(newer)
+        self._loop.call_soon_threadsafe(self._replace, newer, newer.runtime.compilations() - before)
+        return newer
+
+    def _replace(self, classifier: Classifier, compilations: int) -> None:
+        warm_up(classifier)
+        freeze_heap()
+        endpoints.replace(classifier, compilations)
+        logger.info(
+            "reloaded: %s", ", ".join(f"{side} px {m.name.digest[:12]}" for side, m in classifier.models.items())
+        )
 
 
 def _log_like_bentoml() -> None:

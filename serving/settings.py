@@ -30,7 +30,8 @@ class ServiceSettings:
     ``audit_log`` None keeps no audit log. ``logged_share`` None logs no request; else those that
     were not answered well are logged, and that share of the others. With ``batching`` requests that wait together are
     inferred together, at most ``batch_max_images`` of them, the oldest of which waits at most
-    ``batch_delay_s`` for others to come; 0 takes those that are there.
+    ``batch_delay_s`` for others to come; 0 takes those that are there. Every ``reload_s`` the artifacts
+    are looked at, and one that has changed is loaded in place of the old; 0 never looks.
     """
 
     runtime: str = "onnx"
@@ -48,6 +49,7 @@ class ServiceSettings:
     batching: bool = False
     batch_max_images: int = 16
     batch_delay_s: float = 0.0
+    reload_s: float = 0.0
 
     def __post_init__(self) -> None:
         entry_of(self.runtime)
@@ -63,8 +65,9 @@ class ServiceSettings:
         ):
             if getattr(self, name) <= 0:
                 raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0")
-        if self.batch_delay_s < 0:
-            raise InvalidSettings(f"batch_delay_s ({self.batch_delay_s}) must be >= 0")
+        for name in ("batch_delay_s", "reload_s"):
+            if getattr(self, name) < 0:
+                raise InvalidSettings(f"{name} ({getattr(self, name)}) must be >= 0")
         if self.logged_share is not None and not 0 <= self.logged_share <= 1:
             raise InvalidSettings(f"logged_share ({self.logged_share}) must be between 0 and 1")
         if unknown := set(self.resolutions_px) - set(RESOLUTIONS_PX):
@@ -98,6 +101,7 @@ class ServiceSettings:
             "HEMABENCH_BATCHING": "on" if self.batching else "off",
             "HEMABENCH_BATCH_MAX_IMAGES": str(self.batch_max_images),
             "HEMABENCH_BATCH_DELAY_S": str(self.batch_delay_s),
+            "HEMABENCH_RELOAD_S": str(self.reload_s),
             "HEMABENCH_AUDIT_LOG": str(self.audit_log.absolute()) if self.audit_log else "",
             "HEMABENCH_REQUEST_LOG": "off" if self.logged_share is None else str(self.logged_share),
         }
@@ -152,6 +156,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "batching": ("HEMABENCH_BATCHING", _on_or_off),
     "batch_max_images": ("HEMABENCH_BATCH_MAX_IMAGES", int),
     "batch_delay_s": ("HEMABENCH_BATCH_DELAY_S", float),
+    "reload_s": ("HEMABENCH_RELOAD_S", float),
     "audit_log": ("HEMABENCH_AUDIT_LOG", Path),
     "logged_share": ("HEMABENCH_REQUEST_LOG", _logged_share),
 }

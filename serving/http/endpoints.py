@@ -60,6 +60,7 @@ class Endpoints:
         self._images_at_once = self._batches.sizes[-1] if self._batches is not None else 1
         self._decoders = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._classifier: Classifier | None = None
+        self._compilations: CompilationCounter | None = None
         self._stopping = False
         self._by_query: dict[bytes, ServedModel] = {}
         identity = {"runtime": settings.runtime, "device": settings.device, "pid": str(os.getpid())}
@@ -81,10 +82,25 @@ class Endpoints:
 
     def open(self, classifier: Classifier) -> None:
         """From now on answer with ``classifier``."""
-        if self._classifier is None:
-            self._exposition.add(CompilationCounter(classifier.runtime))
-            if self._batches is not None:
-                self._exposition.add(self._batches)
+        self._compilations = CompilationCounter(classifier.runtime)
+        self._exposition.add(self._compilations)
+        if self._batches is not None:
+            self._exposition.add(self._batches)
+        self._answer_with(classifier)
+
+    def replace(self, classifier: Classifier, compilations: int) -> None:
+        """From now on answer with ``classifier``, whose loading took ``compilations``; what has begun keeps the old."""
+        self._measurements.reloads["done"] += 1
+        if self._compilations is not None:
+            self._compilations.leave_out(compilations)
+        if not self._stopping:
+            self._answer_with(classifier)
+
+    def refuse_newer(self) -> None:
+        """Count that a changed artifact was no good."""
+        self._measurements.reloads["refused"] += 1
+
+    def _answer_with(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._by_query = {b"resolution=%d" % side: served for side, served in classifier.models.items()}
         self._by_query[b""] = classifier.smallest

@@ -62,6 +62,7 @@ class Measurements:
         self.out_of_distribution: Counter[str] = Counter()  # answered images by resolution
         self.icc_profiles_ignored = 0
         self.audit_lines_lost = 0
+        self.reloads: Counter[str] = Counter({"done": 0, "refused": 0})
         self._parts: defaultdict[str, defaultdict[str, Histogram]] = defaultdict(_histograms)
 
     def finished(self, resolution: str, code: str, status: int) -> None:
@@ -120,6 +121,14 @@ class Measurements:
         yield CounterMetricFamily(
             "hemabench_audit_lines_lost", "Lines that the audit log's disk refused.", value=self.audit_lines_lost
         )
+        reloads = CounterMetricFamily(
+            "hemabench_reloads",
+            "Changed artifacts that took over, and looks at one that was refused.",
+            labels=("outcome",),
+        )
+        for outcome, count in self.reloads.items():
+            reloads.add_metric((outcome,), count)
+        yield reloads
 
 
 class CompilationCounter:
@@ -128,6 +137,10 @@ class CompilationCounter:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._before = runtime.compilations()
+
+    def leave_out(self, compilations: int) -> None:
+        """So many were of a model that was loaded while others answered; no request waited for them."""
+        self._before += compilations
 
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client's registry."""

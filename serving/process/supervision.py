@@ -30,6 +30,7 @@ def freeze_heap() -> None:
     modules of a framework, which will never be garbage. After this a collection sees
     what requests left behind, and is over in well under a millisecond.
     """
+    gc.unfreeze()  # a model that another has replaced is garbage by now
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

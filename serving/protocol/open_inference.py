@@ -96,7 +96,7 @@ class OpenInference:
         """The paths of the models, with and without their version."""
         routes: Routes = {}
         for side, served in classifier.models.items():
-            self._statistics[side] = new_statistics(name_of(served), VERSION)
+            self._statistics.setdefault(side, new_statistics(name_of(served), VERSION))
             for path in (f"/v2/models/{name_of(served)}", f"/v2/models/{name_of(served)}/versions/{VERSION}"):
                 routes[path] = {"GET": self._answering(metadata_of, served)}
                 routes[f"{path}/config"] = {"GET": self._answering(configuration_of, served)}

@@ -27,6 +27,7 @@ all_settings = st.builds(
     line_deadline_s=st.floats(0.001, 1e3),
     audit_log=st.sampled_from([None, Path("/srv/audit.jsonl")]),
     logged_share=st.none() | st.floats(0, 1),
+    reload_s=st.floats(0, 1e3),
 )
 
 
@@ -53,6 +54,7 @@ def test_nothing_said_means_onnx_on_the_cpu():
         ("HEMABENCH_THREADS", "two"),
         ("HEMABENCH_LINE_DEADLINE_S", "-1"),
         ("HEMABENCH_MAX_BODY_BYTES", "1e6"),
+        ("HEMABENCH_RELOAD_S", "-1"),
         ("HEMABENCH_REQUEST_LOG", "some"),
         ("HEMABENCH_REQUEST_LOG", "1.5"),
         ("HEMABENCH_REQUEST_LOG", "nan"),

@@ -21,11 +21,6 @@ NOT_HELD = {
         "In part: a run sends a sample of the test images, not every image once, and rendered images have no accuracy.",
         "Parity of logits before a service starts; a cell whose answers differ from those without HTTP is invalid.",
     ),
-    "F5": (
-        "A running service loads no other version: there is no reload that could fail.",
-        "A rolling update: the orchestrator sends traffic to the new version when its `/readyz` answers 200, "
-        "and not before.",
-    ),
     "S6": (
         "In part: `constraints.txt` pins versions, not hashes, and no audit of them runs offline.",
         "`pip-audit -r constraints.txt` where the network allows it; `pip download` once and "
