@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from cli import app
+from cli import COMMANDS, app
+from commands.console import FAILED, INTERRUPTED, WRONG_USAGE
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -66,3 +67,28 @@ def test_the_index_names_every_document():
     index = (ROOT / "docs/README.md").read_text()
     named = {"README.md", *LINK.findall(index)}
     assert [path.name for path in (ROOT / "docs").glob("*.md") if path.name not in named] == []
+
+
+def test_the_cards_are_those_of_the_committed_weights(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import cards
+
+    assert cards.CARDS.read_text() == cards.cards(), "Next: python docs/cards.py"
+
+
+def test_every_command_of_the_pages_that_stop_and_print_is_named():
+    page = (ROOT / "docs/commands.md").read_text()
+    unnamed = {command.__name__ for command in COMMANDS} - {"info", "doctor", "serve", "report"}
+    assert {name for name in unnamed if f"`{name}`" not in page.partition("## Ctrl-C")[2]} == set()
+
+
+def test_every_command_but_serve_prints_json():
+    commands = get_command(app).commands
+    without = [name for name, command in commands.items() if "--json" not in str([p.opts for p in command.params])]
+    assert without == ["serve"]
+
+
+def test_the_exit_codes_are_those_of_the_program():
+    page = (ROOT / "docs/commands.md").read_text()
+    codes = set(map(int, re.findall(r"^\| (\d+) \|", page, re.MULTILINE)))
+    assert codes == {0, FAILED, WRONG_USAGE, INTERRUPTED}

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from cli import COMMANDS
+from contract.blood_cells import LABELS
 from contract.progress import silent
 from train.export import ExportSettings, export_all
 from train.sources.synthetic import render_cells
@@ -124,3 +125,13 @@ def test_classify_gets_an_answer(line, port, cell, artifacts):
     assert shown.returncode == 0, shown.stderr
     assert "Research use only" in shown.stdout
     assert "%" in shown.stdout
+
+
+def test_the_python_example_gets_an_answer(port, cell):
+    (code,) = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    code = code.replace("3000", str(port)).replace("cell.png", str(cell))
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    label, probability, _ = shown.stdout.split()
+    assert label in LABELS
+    assert 1 / 8 <= float(probability) <= 1

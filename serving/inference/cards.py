@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contract.blood_cells import LABELS, NOTICE
 from serving.inference.classifier import ServedModel
 
-_INTENDED_USE = (
+INTENDED_USE = (
     "Comparing how frameworks and services run one and the same network. "
     "One centred, stained white blood cell, erythroblast or platelet to an image, taken as the training images were."
 )
-_LIMITS = (
+LIMITS = (
     "Another microscope, stain or camera is another distribution; nothing here says how the model does there.",
     "The training images carry no patient identifiers: cells of one patient may be in training and test alike.",
 )
-_LIMITS_OF_BLOOD_CELLS = (
+LIMITS_OF_BLOOD_CELLS = (
     "The training images are normal cells of healthy donors in 8 classes: blasts, disease, artefacts and other "
     "cells are out of scope, and get one of the 8 labels all the same."
 )
@@ -30,7 +30,7 @@ def _head(served: ServedModel) -> Iterator[str]:
     name = served.name
     yield f"# {name.name}, {name.resolution} px, served by {name.runtime}"
     yield from ("", f"> **{NOTICE}**", "")
-    yield f"- Intended use: {_INTENDED_USE}"
+    yield f"- Intended use: {INTENDED_USE}"
     yield f"- Data: {served.trained_on or 'none: this model answers without looking'}"
     yield f"- Classes: {', '.join(served.labels)}"
     yield f"- Artifact: {served.format or 'none'}, manifest SHA-256 `{name.digest}`"
@@ -73,5 +73,5 @@ def _calibration(served: ServedModel) -> Iterator[str]:
 def _limits(served: ServedModel) -> Iterator[str]:
     yield from ("", "## Limits", "")
     if served.labels == LABELS:
-        yield f"- {_LIMITS_OF_BLOOD_CELLS}"
-    yield from (f"- {limit}" for limit in _LIMITS)
+        yield f"- {LIMITS_OF_BLOOD_CELLS}"
+    yield from (f"- {limit}" for limit in LIMITS)
