@@ -56,7 +56,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What one run has to say. ``about`` names it first; ``verdicts`` count its cells; ``notices`` are loud."""
+    """What one run has to say. ``about`` names it first; ``verdicts`` count its cells; ``notices`` are loud.
+
+    ``runtimes`` and ``resolutions_px`` are those whose rows a reader may hide; the page styles by their
+    names, so that one with other characters than a word's is left out.
+    """
 
     kind: str
     headline: str
@@ -67,6 +71,8 @@ class Report:
     sections: tuple[Section, ...]
     notices: tuple[str, ...] = ()
     verdicts: Mapping[str, int] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
+    resolutions_px: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

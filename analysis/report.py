@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def load_report(summary: RunSummary, pictures: Mapping[Place, str]) -> Report:
             "invalid": summary.count("invalid"),
             "missing": summary.count("missing"),
         },
+        runtimes=tuple(name for name in summary.runtimes if re.fullmatch(r"[a-z][a-z0-9_-]*", name)),
+        resolutions_px=summary.resolutions_px,
         sections=(*_speed_sections(summary), *_answer_sections(summary, pictures), *_evidence_sections(summary)),
     )
 

@@ -122,3 +122,18 @@ def test_on_paper_no_table_is_cut_and_no_menu_is_shown(browser, address: str) ->
         ".filter(one => getComputedStyle(one).display !== 'none').length"
     )
     assert (cut, menus) == (0, 0)
+
+
+def test_a_runtime_and_a_resolution_that_are_not_wanted_leave_the_tables(browser, address: str) -> None:
+    opened(browser, address)
+    shown = (
+        "return [...document.querySelectorAll('#speed ~ .scroll tbody tr')]"
+        ".filter(one => one.offsetParent).map(one => one.innerText)"
+    )
+    everything = browser.execute_script(shown)
+    for name in ("jax", "28"):
+        browser.execute_script("document.getElementById(arguments[0]).click()", f"show-{name}")
+    left = browser.execute_script(shown)
+    assert len(everything) == 6
+    assert len(left) == 2
+    assert all(row.startswith("64") and "JAX" not in row for row in left)
