@@ -13,13 +13,14 @@ from contract.timing import TIMING_HEADER, format_server_timing
 from serving.answers import decode_json, encode_json, with_timing
 from serving.gateway.answers import GatewayModels, Outcomes, Readiness, RuntimeModels, ServiceState
 from serving.gateway.fan_out import Upload, classify_everywhere, merged_timing, models_everywhere
-from serving.gateway.pages import page_routes
+from serving.gateway.pages import page_files, page_routes
 from serving.gateway.services import Service, State
 from serving.gateway.settings import GatewaySettings
 from serving.http.bodies import body_too_large, missing_image, read_body, read_head
 from serving.http.door import Request, Response, Routes
 from serving.http.refusal import RETRY_SOON, Refusal
 from serving.observe.clock import PartClock
+from serving.openapi.gateway import gateway_document
 
 _TIMING_HEADER = TIMING_HEADER.lower().encode()
 
@@ -53,8 +54,14 @@ class GatewayEndpoints:
             "/livez": {"GET": self.alive},
             "/ready": {"GET": self.ready},
             "/readyz": {"GET": self.ready},
+            "/openapi.json": {"GET": self.openapi},
+            "/docs.json": {"GET": self.openapi},
         }
         return own | page_routes()
+
+    async def openapi(self, request: Request) -> Response:
+        """The OpenAPI document of all of this."""
+        return Response(gateway_document(page_files()))
 
     async def classify(self, request: Request) -> Response:
         """What every runtime says of the body; 200 however many of them fail."""

@@ -38,6 +38,13 @@ def page_routes() -> Routes:
     return {"/": routes[f"/{INDEX}"], **routes}
 
 
+def page_files() -> tuple[tuple[str, str], ...]:
+    """Each path of the page and its media type."""
+    names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.suffix in MEDIA_TYPES)
+    typed = [(f"/{name}", MEDIA_TYPES[Path(name).suffix].decode()) for name in names]
+    return (("/", MEDIA_TYPES[".html"].decode()), *typed)
+
+
 async def _give(response: Response, request: Request) -> Response:
     return response
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import msgspec
@@ -28,7 +28,7 @@ from serving.answers import (
     encode_json,
 )
 from serving.http.bodies import MAX_IMAGES
-from serving.http.codes import CODES
+from serving.http.codes import CODES, Code
 from serving.openapi.operations import ANY_PATH, REFERENCES, Operation, Schema, json_content, reference, text_content
 from serving.openapi.protocol import PROTOCOL_STRUCTURES, protocol_operations
 
@@ -42,7 +42,8 @@ _NO_PATH = "not_found"
 @cache
 def openapi_document() -> bytes:
     """The document as JSON."""
-    return encode_json(_document(operations()))
+    description = f"Blood-cell classification. **{NOTICE}**\n\n{codes_as_text(CODES)}"
+    return encode_json(compose(operations(), schemas_of(STRUCTURES, CODES), description))
 
 
 def operations() -> list[Operation]:
@@ -89,14 +90,6 @@ def operations() -> list[Operation]:
 
 
 def _classify() -> Operation:
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    one = {"type": "string", "format": "binary"}
-    form = {
-        "type": "object",
-        "required": ["image"],
-        "additionalProperties": False,
-        "properties": {"image": {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_IMAGES}},
-    }
     answers = json_content({"anyOf": [reference(Answer), reference(ManyAnswers)]})
     answers["application/json"]["examples"] = {
         "one image": {"value": msgspec.to_builtins(_example_answer())},
@@ -112,13 +105,25 @@ def _classify() -> Operation:
         parts={
             "description": _CLASSIFY,
             "parameters": [RESOLUTION],
-            "requestBody": {
-                "required": True,
-                "content": {**dict.fromkeys(IMAGE_TYPES, binary), "multipart/form-data": {"schema": form}},
-            },
-            "x-image-example": f"data:image/png;base64,{base64.b64encode(example_png()).decode()}",
+            **upload(),
         },
     )
+
+
+def upload() -> Schema:
+    """The body of a classification: an image, or a form of several."""
+    one = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "required": ["image"],
+        "additionalProperties": False,
+        "properties": {"image": {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_IMAGES}},
+    }
+    images = {media_type: {"schema": one} for media_type in IMAGE_TYPES}
+    return {
+        "requestBody": {"required": True, "content": {**images, "multipart/form-data": {"schema": form}}},
+        "x-image-example": f"data:image/png;base64,{base64.b64encode(example_png()).decode()}",
+    }
 
 
 _CLASSIFY = f"""\
@@ -152,7 +157,8 @@ _HEADERS: Schema = {
 _STATUS_HEADERS = {405: ("Allow",), 503: ("Retry-After",), 504: ("Retry-After",)}
 
 
-def _document(described: Iterable[Operation]) -> Schema:
+def compose(described: Iterable[Operation], schemas: Schema, description: str) -> Schema:
+    """The document of ``described``, whose structures are ``schemas``."""
     paths: Schema = {}
     for operation in described:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -161,25 +167,27 @@ def _document(described: Iterable[Operation]) -> Schema:
         "info": {
             "title": "HemaBench",
             "version": versions_of(("hemabench",)).get("hemabench", "unpackaged"),
-            "description": f"Blood-cell classification. **{NOTICE}**\n\n{_codes_astext_content()}",
+            "description": description,
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": _schemas(), "headers": _HEADERS},
+        "components": {"schemas": schemas, "headers": _HEADERS},
     }
 
 
-def _codes_astext_content() -> str:
-    lines = [f"| {code.status} | `{name}` | {code.meaning} |" for name, code in CODES.items()]
+def codes_as_text(codes: Mapping[str, Code]) -> str:
+    """``codes`` as a table for people."""
+    lines = [f"| {code.status} | `{name}` | {code.meaning} |" for name, code in codes.items()]
     return "\n".join(
         ["Every error has one shape, and one of these codes:", "", "| | code | |", "|---|---|---|", *lines]
     )
 
 
-def _schemas() -> Schema:
-    _, schemas = msgspec.json.schema_components(STRUCTURES, ref_template=REFERENCES)
-    for structure in (Problem, ProtocolErrorAnswer):
-        schemas[structure.__name__]["properties"]["code"]["enum"] = list(CODES)
+def schemas_of(structures: Iterable[type], codes: Iterable[str]) -> Schema:
+    """The schemas of ``structures`` and of what they hold; ``codes`` are the words that an error may have."""
+    _, schemas = msgspec.json.schema_components(structures, ref_template=REFERENCES)
+    for structure in {"Problem", "ProtocolErrorAnswer"} & schemas.keys():
+        schemas[structure]["properties"]["code"]["enum"] = list(codes)
     for answer in (Answer, ImageAnswer):
         schemas[answer.__name__]["required"] += ["in_distribution", "distance", "distance_threshold"]
     for schema in schemas.values():

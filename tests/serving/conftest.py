@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import resource
 import signal
 import socket
@@ -235,6 +236,40 @@ def one_answer(open_endpoints: Callable[..., Endpoints], cell_png: bytes) -> Ans
 def loaded_models(open_endpoints: Callable[..., Endpoints]) -> LoadedModels:
     """What a service says of its models."""
     return decode_json(asyncio.run(_asked(open_endpoints(), "GET", "/v1/models")), type=LoadedModels)
+
+
+SCHEMATHESIS_EXAMPLES = 8
+SCHEMATHESIS_LIMIT_S = 240  # a hung service fails its test, a busy machine does not
+
+
+@pytest.fixture(scope="session")
+def schemathesis_passes() -> Callable[[str, Path, str], None]:
+    """``schemathesis_passes(url, folder, configuration)``: all its checks, run in ``folder``, or a failed assertion."""
+
+    def passes(url: str, folder: Path, configuration: str) -> None:
+        (folder / "schemathesis.toml").write_text(configuration)
+        environment = {**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_images", "PYTHONPATH": str(HERE)}
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/docs.json"),
+            *("--mode", "all", "--max-examples", str(SCHEMATHESIS_EXAMPLES)),
+            *("--generation-deterministic", "--continue-on-failure", "--no-color"),
+        ]
+        ran = subprocess.run(
+            command,
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=SCHEMATHESIS_LIMIT_S,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout[-6_000:] + ran.stderr[-2_000:]
+        counted = re.search(r"(\d+) generated, (\d+) passed", ran.stdout)
+        assert counted is not None, ran.stdout[-2_000:]
+        assert counted[1] == counted[2]
+        assert "Missing test data" not in ran.stdout, ran.stdout[-2_000:]
+
+    return passes
 
 
 async def _asked(endpoints: Endpoints, method: str, path: str, content: bytes = b"") -> bytes:
