@@ -37,10 +37,12 @@ COMMANDS = (
 # Which extra brings a module that a command needs.
 EXTRAS = {
     "medmnist": "data",
+    "httpx": "client",
     "bentoml": "serving",
     "locust": "loadtest",
     "psutil": "loadtest",
     "litserve": "peers",
+    "mlperf_loadgen": "referee",
     "jinja2": "report",
     "altair": "report",
     "vl_convert": "report",

@@ -30,6 +30,7 @@ EXTRA_PACKAGES = {
     "loadtest": "locust",
     "report": "altair",
     "peers": "litserve",
+    "referee": "mlperf_loadgen",
 }
 NEEDED_EXTRAS = {"serving"}
 OPTIONAL_PROGRAMS = {

@@ -37,7 +37,23 @@ def _known_network(model: str) -> str:
 
 def side_option(text: str, **more: Any) -> Any:
     """An option for sides of images, refused at once where no model is made for them."""
-    return typer.Option("--resolution", "-r", callback=_known_sides, help=text, **more)
+    return typer.Option("--resolution", "-r", callback=_known_sides, autocompletion=_sides, help=text, **more)
+
+
+def _sides() -> list[str]:
+    return list(map(str, RESOLUTIONS_PX))
+
+
+def _runtimes() -> list[str]:
+    from serving.runtimes import RUNTIMES
+
+    return list(RUNTIMES)
+
+
+def _sources() -> list[str]:
+    from train.dataset import SOURCES
+
+    return [AUTO, *SOURCES]
 
 
 Resolution = Annotated[int, side_option("Side of the model's input in pixels.")]
@@ -46,6 +62,7 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
+        autocompletion=_sources,
         help="auto (PBC images if found, else BloodMNIST, else rendered), pbc, bloodmnist, synthetic or another flat "
         "MedMNIST set, such as pathmnist.",
     ),
@@ -60,7 +77,7 @@ Model = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="What chance is drawn from.")]
 Seeds = Annotated[list[int], typer.Option("--seed", min=0, max=LARGEST_SEED, help="Repeat for several.")]
-Runtimes = Annotated[list[str], typer.Option("--runtime", help="Repeat for several.")]
+Runtimes = Annotated[list[str], typer.Option("--runtime", autocompletion=_runtimes, help="Repeat for several.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of one inference.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, max=1_000, help="Each measures everything once.")]

@@ -175,3 +175,21 @@ def test_the_doctor_sees_a_port_that_is_taken(tmp_path):
     (check,) = (check for check in json.loads(shown.stdout) if check["name"] == f"port {port}")
     assert check["level"] == "warn"
     assert "--port" in check["next"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("hemabench ser", {"serve"}),
+        ("hemabench train --epo", {"--epochs"}),
+        ("hemabench load --scenario ", {"closed_loop", "open_loop", "soak", "spike", "offline", "ladder", "find_rate"}),
+        ("hemabench verify --resolution ", {"28", "64", "128", "224"}),
+        ("hemabench verify --runtime onnx", {"onnx", "onnx-int8"}),
+        ("hemabench data --data path", {"pathmnist"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_their_values(typed, offered, monkeypatch):
+    monkeypatch.setenv("_HEMABENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    assert set(hemabench().stdout.split()) == offered

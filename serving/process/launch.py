@@ -7,9 +7,10 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from contract.errors import InvalidSettings, ServiceFailed
+from contract.errors import InvalidSettings, RuntimeUnavailable, ServiceFailed
 from serving.inference.classifier import require_servable
 from serving.settings import ServiceSettings
 
@@ -39,9 +40,18 @@ def prepare_launch(
     address = address_of(host)
     require_free(address, port)
     require_servable(settings)
+    _require_bentoml()
     home = cache.absolute() / "services" / f"{address.replace(':', '_')}-{port}"
     home.mkdir(parents=True, exist_ok=True)
     return Launch(_command(address, port), _environment(settings, home), url_of(address, port))
+
+
+def _require_bentoml() -> None:
+    if find_spec("bentoml") is None:
+        raise RuntimeUnavailable(
+            "a service needs the package 'bentoml', which is not installed. "
+            "Next: pip install -c constraints.txt -e '.[serving]'"
+        )
 
 
 def require_free(address: str, port: int) -> None:

@@ -189,5 +189,5 @@ def test_a_host_out_of_reach_says_where_the_file_may_be_put(tmp_path, monkeypatc
 def test_without_the_package_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setattr(medmnist, "find_spec", lambda _: None)
     medmnist.official_sets.cache_clear()
-    with pytest.raises(DataUnavailable, match=r"pip install 'hemabench\[data\]'"):
+    with pytest.raises(DataUnavailable, match=r"Next: pip install .* '\.\[data\]'"):
         archive_of("bloodmnist", 28)

@@ -140,7 +140,9 @@ def official_sets() -> dict[str, dict[str, Any]]:
     """``medmnist.INFO``, without importing the package: that imports PyTorch, and a process has one framework."""
     package = find_spec("medmnist")
     if package is None or not package.submodule_search_locations:
-        raise DataUnavailable("the official files need the package medmnist. Next: pip install 'hemabench[data]'")
+        raise DataUnavailable(
+            "the official files need the package medmnist. Next: pip install -c constraints.txt -e '.[data]'"
+        )
     spec = spec_from_file_location("medmnist_info", Path(package.submodule_search_locations[0]) / "info.py")
     if spec is None or spec.loader is None:
         raise DataUnavailable("the package medmnist has no info.py. Next: pip install 'medmnist==3.0.2'")
