@@ -41,6 +41,7 @@ HOMES = {
         "train/frameworks/pytorch.py",
         "serving/runtimes/pytorch.py",
         "serving/runtimes/pytorch_tuned.py",
+        "serving/runtimes/pytorch_winograd.py",
     },
     "tensorflow": {
         "loadtest/mistakes/tensorflow.py",
@@ -49,7 +50,12 @@ HOMES = {
         "serving/runtimes/tensorflow_tuned.py",
     },
     "keras": {"loadtest/mistakes/tensorflow.py", "train/frameworks/keras.py"},
-    "jax": {"loadtest/mistakes/jax.py", "train/frameworks/flax.py", "serving/runtimes/jax.py"},
+    "jax": {
+        "loadtest/mistakes/jax.py",
+        "train/frameworks/flax.py",
+        "serving/runtimes/jax.py",
+        "serving/runtimes/jax_tuned.py",
+    },
     "flax": {"loadtest/mistakes/jax.py", "train/frameworks/flax.py"},
     "optax": {"train/frameworks/flax.py"},
     "onnx": set(),

@@ -45,6 +45,7 @@ RUNTIMES = {
     "onnx": RuntimeEntry("serving.runtimes.onnx:OnnxRuntime", "onnx", "onnxruntime", "onnx", "closed"),
     "pytorch-eager": RuntimeEntry("serving.runtimes.pytorch_tuned:eager", "torch_export", "torch", "pytorch"),
     "pytorch-aot": RuntimeEntry("serving.runtimes.pytorch_tuned:packaged", "torch_export", "torch", "pytorch"),
+    "pytorch-winograd": RuntimeEntry("serving.runtimes.pytorch_winograd:winograd", "torch_export", "torch", "pytorch"),
     "pytorch-compile": RuntimeEntry("serving.runtimes.pytorch_tuned:compiled", "torch_export", "torch", "pytorch"),
     "pytorch-compile-bf16": RuntimeEntry(
         "serving.runtimes.pytorch_tuned:compiled_bfloat16", "torch_export", "torch", "pytorch", precision="bfloat16"
@@ -60,6 +61,10 @@ RUNTIMES = {
         precision="bfloat16",
     ),
     "tensorflow-xla": RuntimeEntry("serving.runtimes.tensorflow_tuned:xla", "saved_model", "tensorflow", "tensorflow"),
+    "tensorflow-winograd": RuntimeEntry(
+        "serving.runtimes.tensorflow_tuned:winograd", "saved_model", "tensorflow", "tensorflow"
+    ),
+    "jax-winograd": RuntimeEntry("serving.runtimes.jax_tuned:TunedJaxRuntime", "stablehlo", "jax", "jax"),
     "openvino": RuntimeEntry("serving.runtimes.openvino:float32", "onnx", "openvino", "openvino"),
     "openvino-bf16": RuntimeEntry(
         "serving.runtimes.openvino:bfloat16", "onnx", "openvino", "openvino", precision="bfloat16"

@@ -40,16 +40,26 @@ class InBfloat16(torch.nn.Module):  # type: ignore[misc]  # PyTorch's types are 
 
 
 class TunedPyTorchRuntime:
-    """Programs made ready by ``prepare``; device, threads and precision of products as in `PyTorchRuntime`."""
+    """Programs made ready by ``prepare``, which builds so many ``libraries``; all else as in `PyTorchRuntime`."""
 
-    def __init__(self, name: str, prepare: Prepare, device: Device, threads: int, *, bfloat16: bool = False) -> None:
-        if device.is_cuda and prepare is ahead_of_time:
+    def __init__(
+        self,
+        name: str,
+        prepare: Prepare,
+        device: Device,
+        threads: int,
+        *,
+        bfloat16: bool = False,
+        libraries: int = 0,
+    ) -> None:
+        if device.is_cuda and libraries:
             raise DeviceUnavailable(f"{device} was asked for; {name} is built for the processor. Next: --device cpu")
         self.name = name
         self._native = PyTorchRuntime(device, threads)
         self._device = torch.device(str(device))
         self._prepare = prepare
         self._bfloat16 = bfloat16
+        self._libraries_each = libraries
         self._libraries = 0
 
     def load(self, artifact: Artifact) -> PyTorchModel:
@@ -63,7 +73,7 @@ class TunedPyTorchRuntime:
             network = InBfloat16(network, self._device.type)
         side = artifact.manifest.resolution_px
         call = self._prepare(network, torch.zeros(2, side, side, 3, device=self._device))
-        self._libraries += self._prepare is ahead_of_time
+        self._libraries += self._libraries_each
         return PyTorchModel(call, self._device)
 
     def compilations(self) -> int:
@@ -119,4 +129,4 @@ def compiled_bfloat16(device: Device, threads: int) -> TunedPyTorchRuntime:
 
 def packaged(device: Device, threads: int) -> TunedPyTorchRuntime:
     """AOTInductor, float32."""
-    return TunedPyTorchRuntime("pytorch-aot", ahead_of_time, device, threads)
+    return TunedPyTorchRuntime("pytorch-aot", ahead_of_time, device, threads, libraries=1)

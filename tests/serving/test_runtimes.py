@@ -71,7 +71,10 @@ def test_the_closed_division_is_each_frameworks_own_artifact_and_the_open_one_lo
     assert all((entry.format in QUANTISED_FROM) == (entry.precision == "int8") for entry in RUNTIMES.values())
 
 
-@pytest.mark.parametrize("name", ["pytorch-aot", "tensorflow-xla", "onnx-int8", "openvino", "openvino-int8"])
+@pytest.mark.parametrize(
+    "name",
+    ["pytorch-aot", "pytorch-winograd", "tensorflow-xla", "jax-winograd", "onnx-int8", "openvino", "openvino-int8"],
+)
 def test_a_runtime_tuned_for_the_processor_refuses_a_card(name):
     entry = RUNTIMES[name]
     pytest.importorskip(entry.module, reason=f"the extra {entry.extra!r} is not installed")

@@ -1,0 +1,96 @@
+"""PyTorch through AOTInductor, with what oneDNN does not do: Winograd's algorithm where channels are many.
+
+One library for a single image, in which oneDNN's kernels of a large one are packed, and one for every other batch size.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from serving.inference.devices import Device
+from serving.runtimes.convolutions import MANY_CHANNELS, as_products, is_rewritable, of_products
+from serving.runtimes.pytorch_tuned import Call, TunedPyTorchRuntime
+
+CONVOLUTION = torch.ops.aten.conv2d.default
+# Up to so many numbers PyTorch itself convolves without oneDNN, whose calls would cost more than the work;
+# frozen weights are packed for oneDNN whatever the size (use_mkldnn in ATen's Convolution.cpp).
+SMALL_IMAGE = 20_480
+DEFAULTS: tuple[Any, ...] = (None, [1, 1], [0, 0])  # bias, strides and padding where they are left out
+
+
+class Arrays:
+    """PyTorch under the names that `as_products` uses."""
+
+    reshape, stack, matmul = torch.reshape, torch.stack, torch.matmul
+
+    @staticmethod
+    def pad(images: torch.Tensor, edges: Sequence[Sequence[int]]) -> torch.Tensor:
+        """``images`` with zeros around; PyTorch names the last dimension first."""
+        return torch.nn.functional.pad(images, [zeros for edge in reversed(edges) for zeros in edge])
+
+
+class Winograd(torch.nn.Module):  # type: ignore[misc]  # PyTorch's types are not followed
+    """A 3 x 3 convolution of ``channels_last`` images (n, channels, height, width) with ``kernel`` (out, in, 3, 3)."""
+
+    def __init__(self, kernel: torch.Tensor) -> None:
+        super().__init__()
+        transformed = of_products(kernel.detach().permute(2, 3, 1, 0).numpy())
+        self.kernel = torch.nn.Parameter(torch.from_numpy(transformed), requires_grad=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The convolution's outputs (n, out, height, width)."""
+        outputs: torch.Tensor = as_products(images.permute(0, 2, 3, 1), self.kernel, Arrays).permute(0, 3, 1, 2)
+        return outputs
+
+
+def rewrite(network: GraphModule) -> int:
+    """Put `Winograd` in the place of every convolution of ``network`` that it suits; how many there were."""
+    suited = [node for node in network.graph.nodes if node.target is CONVOLUTION and _is_suited(network, node)]
+    for number, node in enumerate(suited):
+        images, kernel = node.args[:2]
+        network.add_module(f"winograd_{number}", Winograd(network.get_parameter(kernel.target)))
+        with network.graph.inserting_before(node):
+            node.replace_all_uses_with(network.graph.call_module(f"winograd_{number}", (images,)))
+        network.graph.erase_node(node)
+    network.recompile()
+    return len(suited)
+
+
+def _is_suited(network: GraphModule, node: Node) -> bool:
+    given: list[Any] = [*node.args[1:], *DEFAULTS[len(node.args) - 2 :]]
+    kernel, bias, strides, padding, *others = given
+    if bias is not None or others or kernel.op != "get_attr":
+        return False
+    canonical = network.get_parameter(kernel.target).permute(2, 3, 1, 0)
+    return canonical.shape[2] >= MANY_CHANNELS and is_rewritable(canonical, strides, [[side] * 2 for side in padding])
+
+
+def ahead_of_time_by_size(network: GraphModule, example: torch.Tensor) -> Call:
+    """Both libraries, built here and loaded from a folder that only this process has written to."""
+    rewrite(network)
+    one = _library(network, example[:1], None)
+    several = _library(network, example, ({0: torch.export.Dim("images", min=2)},))
+    return lambda images: one(images) if len(images) == 1 else several(images)
+
+
+def _library(network: GraphModule, example: torch.Tensor, shapes: Any) -> Call:
+    options = {"freezing": example[0].numel() > SMALL_IMAGE}
+    # Inductor freezes weights only where no gradient can be asked for.
+    with torch.no_grad(), tempfile.TemporaryDirectory(prefix="hemabench-") as folder:
+        program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+        package = str(Path(folder) / "model.pt2")
+        torch._inductor.aoti_compile_and_package(program, package_path=package, inductor_configs=options)
+        # Past the wrapper that takes apart and puts together any nesting of arguments, some 40 us for one tensor.
+        run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = torch._inductor.aoti_load_package(package).loader.run
+    return lambda images: run([images])[0]
+
+
+def winograd(device: Device, threads: int) -> TunedPyTorchRuntime:
+    """AOTInductor, float32, convolutions rewritten."""
+    return TunedPyTorchRuntime("pytorch-winograd", ahead_of_time_by_size, device, threads, libraries=2)
