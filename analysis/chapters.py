@@ -162,10 +162,12 @@ def _has_rates(report: Report) -> bool:
 def join_chapters(folder: Path, others: Sequence[Path]) -> list[str]:
     """Make ``others`` the chapters of the load run in ``folder``, in place of those that it had; returns their files.
 
-    Raises `RunInvalid` where one of them is no run, or was changed after it had ended.
+    Raises `RunInvalid` where one of them is no run, lies in ``folder``, or was changed after it had ended.
     """
     if kind_of(folder) is not LOAD:
         raise RunInvalid(f"{folder} is no load run, and only that has chapters. Next: hemabench report {folder}")
+    if inside := [other for other in others if folder.resolve() in (other.resolve(), *other.resolve().parents)]:
+        raise RunInvalid(f"{inside[0]} is a part of {folder} already. Next: name another run")
     joined = [(kind_of(other), other) for other in others]
     for _, other in joined:
         faults = broken_seal(other) if (other / SEAL_FILE).is_file() else ()

@@ -24,6 +24,8 @@ def report(
         typer.Option(
             "--with",
             metavar="RUN",
+            exists=True,
+            file_okay=False,
             help="A run of another kind that becomes a chapter: compute, mistakes, training, referee, payloads, peers, "
             "a ladder of rates; repeat for several. They take the place of all chapters that the report has.",
             show_default=False,

@@ -179,6 +179,8 @@ def test_only_a_load_run_has_chapters(run: Path, build, tmp_path: Path) -> None:
         join_chapters(other, [run])
     with pytest.raises(RunInvalid, match="no run in"):
         join_chapters(run, [tmp_path / "nowhere"])
+    with pytest.raises(RunInvalid, match="a part of"):
+        join_chapters(run, [run])
     assert "Not measured here" not in whole_page(other, tell(other, Asked()))
 
 
