@@ -36,7 +36,8 @@ class Figures:
 
     One repetition: medians and percentiles of its requests. Several: the median over
     repetitions of each repetition's figure; p90 and p99 of all their requests together.
-    ``network_p50_ns`` is round trip minus service time, in each request;
+    ``network_p50_ns`` is round trip minus service time, in each request; ``client_p50_ns`` are send delay, which
+    is before it, and connecting and receiving, which are in it;
     ``parts_gap_p50_ns`` is service time minus the sum of its parts.
     """
 
@@ -46,6 +47,7 @@ class Figures:
     round_trip_p50_ns: Figure
     service_p50_ns: Figure
     network_p50_ns: Figure
+    client_p50_ns: dict[str, Figure]
     parts_p50_ns: dict[str, Figure]
     parts_gap_p50_ns: Figure
     serving_tax: Figure
@@ -81,6 +83,11 @@ def figures_of(run: Run, key: Key, repetitions: Sequence[Requests]) -> Figures:
         round_trip_p50_ns=figure("round_trip_p50", lambda requests: median(requests.round_trip_time_ns)),
         service_p50_ns=figure(TOTAL, partial(_part, name=TOTAL)),
         network_p50_ns=figure("network", lambda requests: median(_network_ns(requests))),
+        client_p50_ns={
+            "send_delay": figure("send_delay", lambda requests: median(requests.send_delay_ns)),
+            "connect": figure("connect", lambda requests: median(requests.connect_ns)),
+            "receive": figure("receive", lambda requests: median(requests.receive_ns)),
+        },
         parts_p50_ns={part: figure(part, partial(_part, name=part)) for part in PARTS},
         parts_gap_p50_ns=figure("gap", lambda requests: median(_parts_gap_ns(requests))),
         serving_tax=(

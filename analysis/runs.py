@@ -55,6 +55,8 @@ class Requests:
     sent_ns: IntColumn
     finished_ns: IntColumn
     step: IntColumn
+    connect_ns: IntColumn
+    receive_ns: IntColumn
     parts_ns: dict[str, IntColumn]
     failures: dict[str, int]
 
@@ -100,6 +102,8 @@ _COLUMNS = (
     "sent_ns",
     "finished_ns",
     "step",
+    "connect_ns",
+    "receive_ns",
 )
 
 
@@ -181,6 +185,8 @@ def requests_of(records: Sequence[RequestRecord]) -> Requests:
         sent_ns=column([record.sent_ns for record in records]),
         finished_ns=column([record.finished_ns for record in records]),
         step=column([record.step for record in records]),
+        connect_ns=column([record.connect_ns for record in records]),
+        receive_ns=column([record.receive_ns for record in records]),
         parts_ns={
             part: column([record.parts_ns.get(part, NOT_RECORDED) for record in records]) for part in (*PARTS, TOTAL)
         },

@@ -35,6 +35,7 @@ from contract.errors import HemaBenchError, InvalidSettings
 from contract.records.load import SETTINGS_OF_KINDS, Scenario
 from contract.storage import read_json
 from loadtest.generator.alarm import create_alarm
+from loadtest.generator.connecting import watch_connections
 from loadtest.generator.exchange import Reply, exchange
 from loadtest.generator.images import find_dataset
 from loadtest.generator.ledger import OpenRequest
@@ -145,6 +146,7 @@ class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
         self.offering: Offering = self.environment.offering
         self.alarm = create_alarm()
         self.http = self.client.client.clientpool.get_client(URL(self.host))
+        watch_connections(self.http)
         self.target = f"/v1/classify?resolution={self.offering.plan.resolution_px}"
         self.label = f"classify {self.offering.plan.resolution_px}px"
 

@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from analysis.runs import load_run
 from analysis.summary import summarise
 from contract.records.load import REPORT_FILE
+from contract.timing import PARTS, TOTAL
 
 ROOT = Path(__file__).parents[1]
 RUNTIMES = ("onnx", "pytorch")
@@ -85,6 +87,18 @@ def test_every_cell_has_a_verdict_and_answers_as_without_http(finished):
     summary = summarise(run)
     assert all(cell.verdict.status == "valid" or cell.verdict.disturbed for cell in summary.cells)
     assert sum(len(cell.requests.answers()) for cell in run.cells) > 50
+
+
+def test_the_parts_of_every_request_add_up_to_what_its_user_waited(finished):
+    folder, _ = finished
+    for cell in load_run(only_run(folder)).cells:
+        answers = cell.requests.answers()
+        total, parts = answers.parts_ns[TOTAL], sum(answers.parts_ns[part] for part in PARTS)
+        network = answers.round_trip_time_ns - total - answers.connect_ns - answers.receive_ns
+        accounted = answers.send_delay_ns + answers.connect_ns + network + parts + answers.receive_ns
+        assert (network > 0).all()  # nothing is counted twice
+        gap = np.abs(answers.response_time_ns - accounted)
+        assert (gap <= np.maximum(answers.response_time_ns // 100, 20_000)).all()
 
 
 def test_the_report_can_be_made_again_from_the_records_alone(finished):

@@ -119,6 +119,8 @@ class RequestRecord:
     failure: str | None
     parts_ns: dict[str, int]
     step: int = 0  # of a ladder or a search
+    connect_ns: int = 0  # after sent_ns: waited for a new connection; 0 where one was kept alive
+    receive_ns: int = 0  # before finished_ns: from the answer's head to its last byte
 
     @property
     def ok(self) -> bool:

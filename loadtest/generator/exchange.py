@@ -17,6 +17,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 
 from contract.timing import TIMING_HEADER, parse_server_timing
 from loadtest.generator.answers import BAD_ANSWER, CONNECT_FAILED, CONNECTION_LOST, TIMEOUT, read_answer
+from loadtest.generator.connecting import connected_in_ns
 from loadtest.generator.payloads import MEDIA_TYPE
 
 _HEADERS = {"Content-Type": MEDIA_TYPE}
@@ -26,7 +27,10 @@ _INVALID_EOF = 14  # llhttp's number for a connection that ended inside a messag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back. Without an answer ``status`` is 0 and ``failure`` says why."""
+    """What came back. Without an answer ``status`` is 0 and ``failure`` says why.
+
+    ``connect_ns`` was waited for a connection, ``receive_ns`` from the answer's head to its last byte.
+    """
 
     finished_ns: int
     status: int
@@ -34,6 +38,8 @@ class Reply:
     answered: int | None
     failure: str | None
     parts_ns: dict[str, int]
+    connect_ns: int = 0
+    receive_ns: int = 0
 
 
 def exchange(client: HTTPClient, target: str, body: bytes, timeout_s: float) -> Reply:
@@ -45,6 +51,7 @@ def exchange(client: HTTPClient, target: str, body: bytes, timeout_s: float) -> 
         # Over the whole exchange: a socket's own time-out starts anew with every byte that drips in.
         with gevent.Timeout(timeout_s):
             response = client.request("POST", target, body=body, headers=_HEADERS)
+            head_ns = time.perf_counter_ns()
             content = response.read()
             finished_ns = time.perf_counter_ns()
     except (OSError, HTTPParseError, gevent.Timeout) as error:
@@ -58,6 +65,8 @@ def exchange(client: HTTPClient, target: str, body: bytes, timeout_s: float) -> 
         answered=answered,
         failure=failure,
         parts_ns=parse_server_timing(timing) if isinstance(timing, str) else {},
+        connect_ns=connected_in_ns(),
+        receive_ns=finished_ns - head_ns,
     )
 
 
@@ -85,4 +94,5 @@ def _no_answer(finished_ns: int, failure: str) -> Reply:
         answered=None,
         failure=failure,
         parts_ns={},
+        connect_ns=connected_in_ns(),
     )

@@ -55,6 +55,8 @@ class Ledger:
         answered: int | None,
         failure: str | None,
         parts_ns: dict[str, int],
+        connect_ns: int = 0,
+        receive_ns: int = 0,
     ) -> None:
         """Write the record of ``request``; ``OSError`` when the disk refuses, and then it counts as open."""
         if request.number not in self._open:
@@ -72,6 +74,8 @@ class Ledger:
             failure=failure,
             parts_ns=parts_ns,
             step=request.step,
+            connect_ns=connect_ns,
+            receive_ns=receive_ns,
         )
         self._journal.append(record)
         del self._open[request.number]

@@ -121,6 +121,8 @@ class Offering:
                 answered=reply.answered,
                 failure=reply.failure,
                 parts_ns=reply.parts_ns,
+                connect_ns=reply.connect_ns,
+                receive_ns=reply.receive_ns,
             )
         except OSError as error:
             self.fail(error)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,16 @@ def test_times_of_one_repetition_are_those_of_its_requests(build, tmp_path: Path
         np.median(requests.round_trip_time_ns / requests.parts_ns["infer"]), rel=0.01
     )
     assert set(figures.parts_p50_ns) == set(PARTS)
+
+
+def test_what_the_client_waited_for_is_told_apart(build, tmp_path: Path) -> None:
+    def connected(cell, records, outcome):
+        return [replace(one, connect_ns=70_000, receive_ns=30_000) for one in records], outcome
+
+    run, answered = repetitions(build, tmp_path, edit=connected)
+    figures = figures_of(run, KEY, answered)
+    found = {name: figure.value for name, figure in figures.client_p50_ns.items()}
+    assert found == {"send_delay": 0, "connect": 70_000, "receive": 30_000}
 
 
 def test_parts_that_add_up_leave_no_gap(build, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from geventhttpclient.client import HTTPClient
 
 from contract.timing import PARTS, TOTAL
+from loadtest.generator.connecting import watch_connections
 from loadtest.generator.exchange import Reply, exchange
 
 PNG = b"\x89PNG and the rest"
@@ -63,6 +64,26 @@ def test_an_answer_carries_its_class_and_the_parts_of_its_time(fake_service: Cal
     assert set(reply.parts_ns) == {*PARTS, TOTAL}
     assert reply.parts_ns["infer"] == truth["service_ns"][0]  # to the nanosecond
     assert truth["resolutions"] == ["28"]
+
+
+def test_a_connection_is_waited_for_once_and_kept(fake_service: Callable) -> None:
+    with fake_service(pad_bytes=100_000) as service:
+        address = urlsplit(service.url)
+        client = HTTPClient(address.hostname, address.port)
+        watch_connections(client)
+        first, second = (exchange(client, TARGET, PNG, 5.0) for _ in range(2))
+        client.close()
+    assert first.connect_ns > 0 == second.connect_ns
+    assert first.receive_ns > 0  # more than one read
+
+
+def test_a_connection_that_was_not_made_was_waited_for_too() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        client = HTTPClient("127.0.0.1", taken.getsockname()[1])
+        watch_connections(client)
+        reply = exchange(client, TARGET, PNG, 5.0)
+    assert (reply.failure, reply.connect_ns > 0) == ("connect_failed", True)
 
 
 def test_a_failure_is_not_tried_again(fake_service: Callable, truth_at: Callable) -> None:

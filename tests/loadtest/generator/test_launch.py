@@ -123,6 +123,8 @@ def test_an_open_loop_keeps_to_its_schedule(fake_service: Callable, make_plan: C
         scheduled - scheduled[0], arrivals - arrivals[0]
     )  # exactly as drawn, however late it was sent
     assert all(record.send_delay_ns >= 0 for record in records)
+    assert any(record.connect_ns > 0 for record in records)  # the first had no connection to use
+    assert all(0 <= record.connect_ns + record.receive_ns < record.round_trip_time_ns for record in records)
     assert sum(record.phase == "warmup" for record in records) == int((arrivals < 0.5 * NS_PER_S).sum())
 
 
