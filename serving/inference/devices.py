@@ -46,6 +46,16 @@ def require_device(device: Device) -> None:
         )
 
 
+def name_of_card(device: Device) -> str:
+    """What the CUDA driver calls the card, for a framework that does not say."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    card, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(card), device.index) == 0
+    if not found or driver.cuDeviceGetName(name, len(name), card) != 0:
+        return "unknown to the driver"
+    return name.value.decode(errors="replace")
+
+
 def count_cuda_cards() -> int:
     """Cards that the CUDA driver shows to this process; 0 without a driver."""
     try:

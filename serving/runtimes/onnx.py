@@ -7,7 +7,7 @@ import onnxruntime
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
-from serving.inference.devices import Device
+from serving.inference.devices import Device, name_of_card
 from serving.runtimes.base import require_lone_file
 
 
@@ -61,12 +61,13 @@ class OnnxRuntime:
 
     def describe(self) -> dict[str, str]:
         """Providers of the last session; before that, the wish."""
-        return {
+        facts = {
             "library": f"onnxruntime {onnxruntime.__version__}",
             "device": str(self._device),
             "providers": ", ".join(self._providers or ["no session yet"]),
             "threads": str(self._threads),
         }
+        return facts | {"device_name": name_of_card(self._device)} if self._device.is_cuda else facts
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import cast
 
@@ -38,6 +38,16 @@ class TensorFlowModel:
         return logits
 
 
+def require_placed(variables: Iterable[tf.Variable], device: str) -> None:
+    """Raise `DeviceUnavailable` where a weight is not on ``device``: TensorFlow quietly takes the CPU for it."""
+    for variable in variables:
+        if not variable.device.endswith(device.replace("/", ":")):
+            raise DeviceUnavailable(
+                f"{device} was asked for; TensorFlow {tf.__version__} put weights on {variable.device}. "
+                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+            )
+
+
 class TensorFlowRuntime:
     """SavedModels on one device, with ``threads`` threads inside an operator and one operator at a time."""
 
@@ -59,13 +69,14 @@ class TensorFlowRuntime:
         self._device = "/GPU:0" if device.is_cuda else "/CPU:0"
 
     def load(self, artifact: Artifact) -> TensorFlowModel:
-        """The serving signature of ``artifact``; raises `ManifestInvalid` where it has none."""
+        """The serving signature of ``artifact``; `ManifestInvalid` without one, `DeviceUnavailable` elsewhere."""
         with tf.device(self._device):
             loaded = tf.saved_model.load(str(artifact.model_path))
         if SIGNATURE not in loaded.signatures:
             raise ManifestInvalid(f"{artifact.name} has no signature {SIGNATURE!r}. Next: hemabench export --force")
-        manifest = artifact.manifest
-        return TensorFlowModel(loaded, loaded.signatures[SIGNATURE], manifest.input_name, manifest.output_name)
+        function, manifest = loaded.signatures[SIGNATURE], artifact.manifest
+        require_placed(function.variables, self._device)
+        return TensorFlowModel(loaded, function, manifest.input_name, manifest.output_name)
 
     def compilations(self) -> int:
         """None: a signature is one concrete function with the batch size left open, and is never traced again."""

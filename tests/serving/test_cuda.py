@@ -1,0 +1,111 @@
+"""A card: refused by every runtime where there is none, and used by every runtime where there is one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.inference.devices import count_cuda_cards
+from serving.runtimes import RUNTIMES
+
+ROOT = Path(__file__).parents[2]
+NATIVE = [name for name, entry in RUNTIMES.items() if entry.division == "closed"]
+# A framework that takes a whole card takes nearly all of it; the tiny network and its libraries need a fraction.
+SHARED_CARD_BYTES = 2e9
+
+# Each in a process of its own, because a process holds one framework.
+LOAD = """
+import json, sys
+from importlib import import_module
+from pathlib import Path
+import numpy as np
+from contract.errors import DeviceUnavailable
+from contract.manifest import artifact_folder, load_artifact
+from contract.preprocessing import scale_pixels
+from serving.inference.devices import Device
+from serving.runtimes import RUNTIMES, pinned_environment
+import os
+
+name, artifacts, card = sys.argv[1:]
+os.environ.update(pinned_environment(1))
+module, function = RUNTIMES[name].location.split(":")
+artifact = load_artifact(artifact_folder(Path(artifacts), RUNTIMES[name].format, 28))
+try:
+    runtime = getattr(import_module(module), function)(Device("cuda", int(card)), 1)
+    model = runtime.load(artifact)
+except DeviceUnavailable as refused:
+    print("RESULT" + json.dumps(str(refused)))
+    raise SystemExit
+golden = artifact.golden()
+logits = model.predict(scale_pixels(golden.images))
+print("RESULT" + json.dumps([float(np.abs(logits - golden.logits).max()), runtime.describe()]))
+"""
+STRAY = """
+import sys
+from pathlib import Path
+from contract.errors import DeviceUnavailable
+from contract.manifest import artifact_folder, load_artifact
+from serving.inference.devices import CPU
+from serving.runtimes.tensorflow import TensorFlowRuntime, require_placed
+
+model = TensorFlowRuntime(CPU, 1).load(load_artifact(artifact_folder(Path(sys.argv[1]), "saved_model", 28)))
+try:
+    require_placed(model.function.variables, "/GPU:0")
+except DeviceUnavailable as refused:
+    print("RESULT" + str(refused))
+"""
+
+
+def result_of(script, *arguments):
+    ran = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split("RESULT")[1]
+
+
+def require_installed(name):
+    entry = RUNTIMES[name]
+    pytest.importorskip(entry.module, reason=f"the extra {entry.extra!r} is not installed")
+    return entry
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_a_card_that_is_not_there_is_refused_in_one_line_before_anything_is_loaded(name):
+    require_installed(name)
+    command = [sys.executable, "-m", "cli", "serve", "--runtime", name, "--device", "cuda:99"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.strip().splitlines()
+    assert "device cuda:99 was asked for" in line
+    assert "--device cpu" in line
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_no_framework_takes_the_processor_in_place_of_a_card(name, artifacts_of):
+    # Past the driver, which is asked first: a build without CUDA meets a machine that has a card.
+    entry = require_installed(name)
+    refusal = json.loads(result_of(LOAD, name, str(artifacts_of(entry.format)), "99"))
+    assert refusal.startswith("cuda:99 was asked for")
+    assert refusal.endswith("Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu")
+    assert len(refusal.splitlines()) == 1
+
+
+def test_weights_that_tensorflow_put_elsewhere_are_noticed(artifacts_of):
+    require_installed("tensorflow")
+    refusal = result_of(STRAY, str(artifacts_of("saved_model")))
+    assert "put weights on /job:localhost/replica:0/task:0/device:CPU:0" in refusal
+
+
+@pytest.mark.skipif(count_cuda_cards() == 0, reason="the CUDA driver of this machine shows no card")
+@pytest.mark.parametrize("name", NATIVE)
+def test_on_a_card_a_runtime_gives_the_reference_logits_says_where_and_leaves_room(name, artifacts_of):
+    entry = require_installed(name)
+    largest, facts = json.loads(result_of(LOAD, name, str(artifacts_of(entry.format)), "0"))
+    assert largest < 1e-3
+    assert facts["device_name"]
+    assert any(word in facts["device"].lower() for word in ("cuda", "gpu"))
+    assert name != "onnx" or facts["providers"].startswith("CUDAExecutionProvider")
+    assert float(facts.get("device_memory_bytes", 0)) < SHARED_CARD_BYTES
