@@ -14,7 +14,7 @@ from contract.progress import Progress
 
 PIPED_COLUMNS = 160
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130  # exit codes: docs/commands.md
-NOTHING_BEGUN_IS_KEPT = "what was finished is kept, what was under way is not. Next: repeat the command"
+NO_RESULT_YET = "a measurement that is not over is no result. Next: repeat the command"
 
 
 def show(renderable: object) -> None:
@@ -50,7 +50,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def progress_bar(if_stopped: str = NOTHING_BEGUN_IS_KEPT) -> Iterator[Progress]:
+def progress_bar(if_stopped: str = NO_RESULT_YET) -> Iterator[Progress]:
     """Progress on standard error, with the time left.
 
     Ctrl-C ends the command with exit code 130, after what the work itself says of it, or else ``if_stopped``: what was

@@ -55,35 +55,51 @@ class Arrivals(StrEnum):
     CONSTANT = "constant"
 
 
+Url = Annotated[str, typer.Option("--url", help="A service that is running.")]
+Kind = Annotated[
+    LoadKind | None,
+    typer.Option("--scenario", help="Default: open_loop where a rate is given, else closed_loop.", show_default=False),
+]
+Users = Annotated[
+    int,
+    typer.Option("--users", min=1, max=10_000, help="Closed loop, offline: how many requests are under way at once."),
+]
+ArrivalRate = Annotated[
+    float | None,
+    typer.Option("--arrival-rate", help="Requests per second; the first of a ladder.", show_default=False),
+]
+Gaps = Annotated[Arrivals, typer.Option("--arrivals", help="By chance, or evenly spaced.")]
+PeakRate = Annotated[
+    float | None, typer.Option("--peak-rate", help="Spike: requests per second at its top.", show_default=False)
+]
+RequestCount = Annotated[
+    int | None, typer.Option("--requests", min=1, help="Offline: how many are due at once.", show_default=False)
+]
+P99Limit = Annotated[float | None, typer.Option("--p99-ms", help="find_rate: what p99 may be.", show_default=False)]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=1_000, help="Processes that share the load.")]
+Duration = Annotated[float, typer.Option("--duration", help="Seconds that are measured.")]
+Warmup = Annotated[float, typer.Option("--warmup", help="Seconds before that.")]
+Repetitions = Annotated[
+    int | None,
+    typer.Option(
+        "--repetitions", min=1, help="Fresh services per contender. Default: full 5, quick 1.", show_default=False
+    ),
+]
+
+
 def load(
-    url: Annotated[str, typer.Option("--url", help="A service that is running.")] = "http://127.0.0.1:3000",
+    url: Url = "http://127.0.0.1:3000",
     resolution: Resolution = 28,
-    scenario: Annotated[
-        LoadKind | None,
-        typer.Option(
-            "--scenario", help="Default: open_loop where a rate is given, else closed_loop.", show_default=False
-        ),
-    ] = None,
-    users: Annotated[
-        int, typer.Option("--users", min=1, help="Closed loop, offline: how many requests are under way at once.")
-    ] = 1,
-    arrival_rate: Annotated[
-        float | None,
-        typer.Option("--arrival-rate", help="Requests per second; the first of a ladder.", show_default=False),
-    ] = None,
-    arrivals: Annotated[Arrivals, typer.Option("--arrivals", help="By chance, or evenly spaced.")] = Arrivals.POISSON,
-    peak_rate: Annotated[
-        float | None, typer.Option("--peak-rate", help="Spike: requests per second at its top.", show_default=False)
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option("--requests", min=1, help="Offline: how many are due at once.", show_default=False)
-    ] = None,
-    p99_ms: Annotated[
-        float | None, typer.Option("--p99-ms", help="find_rate: what p99 may be.", show_default=False)
-    ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that share the load.")] = 1,
-    duration_s: Annotated[float, typer.Option("--duration", help="Seconds that are measured.")] = 10.0,
-    warmup_s: Annotated[float, typer.Option("--warmup", help="Seconds before that.")] = 2.0,
+    scenario: Kind = None,
+    users: Users = 1,
+    arrival_rate: ArrivalRate = None,
+    arrivals: Gaps = Arrivals.POISSON,
+    peak_rate: PeakRate = None,
+    requests: RequestCount = None,
+    p99_ms: P99Limit = None,
+    workers: Workers = 1,
+    duration_s: Duration = 10.0,
+    warmup_s: Warmup = 2.0,
     seed: Seed = 0,
     source: Data = AUTO,
     root: DataRoot = None,
@@ -93,7 +109,7 @@ def load(
 ) -> None:
     """Load a running service and report what its users would have waited."""
     from contract.records.load import Scenario
-    from loadtest.campaign.single import offer_load
+    from loadtest.campaign.single import offer_load, require_ready
     from train.dataset import prepare_folders
 
     usual = LoadKind.CLOSED_LOOP if arrival_rate is None else LoadKind.OPEN_LOOP
@@ -109,6 +125,7 @@ def load(
         duration_s=duration_s,
         seed=seed,
     )
+    require_ready(url)  # before images are built for nobody
     with progress_bar() as progress:
         folders = prepare_folders(image_settings(source, root, cache, [resolution]), [resolution], progress)
         images = folders[resolution]
@@ -124,10 +141,7 @@ def load(
 def run(
     profile: Annotated[str, typer.Option("--profile", help="quick or full.")] = "full",
     runtimes: Runtimes = list(NATIVE_RUNTIMES),  # noqa: B006 (typer copies it)
-    repetitions: Annotated[
-        int | None,
-        typer.Option("--repetitions", min=1, help="Fresh services per contender. Default: full 5, quick 1."),
-    ] = None,
+    repetitions: Repetitions = None,
     device: Device = "cpu",
     threads: Threads = 1,
     seed: Seed = 0,
@@ -147,6 +161,7 @@ def run(
     from loadtest.campaign.planning import CampaignSettings
     from loadtest.campaign.running import run_campaign
     from loadtest.scenarios import profile_named
+    from serving.inference.devices import parse_device, require_device
     from serving.inference.verify import verify_all
     from serving.runtimes import formats_of
     from train.dataset import prepare_folders
@@ -157,10 +172,11 @@ def run(
     if repetitions is not None:
         chosen = replace(chosen, repetitions=repetitions)
     sides = chosen.resolutions_px
+    require_device(parse_device(device))
     wanted = ExportSettings(
         resolutions_px=sides, formats=tuple(formats.values()), checkpoints=checkpoints, artifacts=artifacts
     )
-    with progress_bar() as progress:
+    with progress_bar("images, weights and artifacts that were ready are kept. Next: repeat the command") as progress:
         images = image_settings(source, root, cache, sides, blood_cells=True)
         folders = prepare_folders(images, sides, progress)
         ensure_checkpoints(TrainingPlan(checkpoints=checkpoints), images, sides, progress, anew=train_anew)

@@ -135,3 +135,12 @@ def test_the_python_example_gets_an_answer(port, cell):
     label, probability, _ = shown.stdout.split()
     assert label in LABELS
     assert 1 / 8 <= float(probability) <= 1
+
+
+def test_a_folder_is_counted_for_programs_too(port, cell, tmp_path):
+    out = tmp_path / "predictions.csv"
+    words = ["classify", str(cell.parent), "--url", f"http://127.0.0.1:{port}", "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "cli", *words]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout) == {"out": str(out), "answered": 1, "refused": 0, "skipped": 0}

@@ -32,6 +32,12 @@ class LoadResult:
     outcome: CellOutcome
 
 
+def require_ready(url: str) -> None:
+    """Raise `ServiceFailed` unless a service at ``url`` would answer now."""
+    if not is_ready(url.rstrip("/")):
+        raise ServiceFailed(f"nothing at {url} says that it is ready. Next: hemabench serve, or check --url")
+
+
 def offer_load(
     url: str,
     scenario: Scenario,
@@ -55,8 +61,7 @@ def offer_load(
     facts = load_dataset(dataset).facts
     if facts.resolution_px != resolution_px:
         raise InvalidSettings(f"{dataset} holds images of {facts.resolution_px} px, not {resolution_px}")
-    if not is_ready(url):
-        raise ServiceFailed(f"nothing at {url} says that it is ready. Next: hemabench serve, or check --url")
+    require_ready(url)
     now = datetime.now(UTC)
     cell = Cell(runtime=_runtime_at(url, resolution_px), resolution_px=resolution_px, scenario=scenario.kind)
     run = create_run(
