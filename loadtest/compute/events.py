@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 NS_PER_MS = 1_000_000
 
@@ -16,12 +17,15 @@ def event_times_ns(device: str, call: Callable[[], object], calls: int) -> tuple
     torch = sys.modules.get("torch")
     if not device.startswith("cuda") or torch is None:
         return ()
-    times: list[int] = []
-    for _ in range(calls):
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        began.record()
-        call()
-        ended.record()
-        ended.synchronize()
-        times.append(round(began.elapsed_time(ended) * NS_PER_MS))
-    return tuple(times)
+    with torch.cuda.device(torch.device(device)):  # an event is recorded on the card that is current
+        return tuple(_between_events_ns(torch, call) for _ in range(calls))
+
+
+def _between_events_ns(torch: Any, call: Callable[[], object]) -> int:
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record()
+    call()
+    ended.record()
+    ended.synchronize()
+    elapsed_ms: float = began.elapsed_time(ended)
+    return round(elapsed_ms * NS_PER_MS)
