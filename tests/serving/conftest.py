@@ -30,6 +30,7 @@ from serving.http.endpoints import Endpoints
 from serving.inference.classifier import Classifier, ServedModel
 from serving.inference.devices import CPU
 from serving.process.launch import Launch, prepare_launch
+from serving.process.leash import leashed
 from serving.runtimes import RUNTIMES
 from serving.runtimes.null import NullRuntime
 from serving.settings import ServiceSettings
@@ -69,7 +70,7 @@ def start(launch: Launch, log: Path) -> subprocess.Popen[bytes]:
 
     with log.open("wb") as output:
         return subprocess.Popen(
-            launch.command,
+            leashed(launch.command),  # a test run that is killed leaves no service behind
             env=launch.environment,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from serving.process.launch import prepare_launch
+from serving.process.leash import leashed
 from serving.settings import ServiceSettings
 
 RESPAWN_LIMIT_S = 15
@@ -142,7 +143,7 @@ def test_a_full_disk_under_the_logs_stops_nothing(onnx_settings, tmp_path, port,
     settings = replace(onnx_settings, audit_log=Path("/dev/full"))
     launch = prepare_launch(settings, port=port, cache=tmp_path)
     with Path("/dev/full").open("wb") as full:
-        supervisor = subprocess.Popen(launch.command, env=launch.environment, stdout=full, stderr=full)
+        supervisor = subprocess.Popen(leashed(launch.command), env=launch.environment, stdout=full, stderr=full)
     try:
         assert eventually(lambda: is_ready(launch.url), 60)
 

@@ -20,6 +20,7 @@ from serving.gateway.endpoints import GatewayEndpoints
 from serving.gateway.services import Service
 from serving.gateway.settings import GatewaySettings
 from serving.http.door import Door
+from serving.process.leash import leashed
 from serving.settings import ServiceSettings
 
 HERE = Path(__file__).parent
@@ -59,7 +60,7 @@ def gateway(
     folder = tmp_path_factory.mktemp("gateway")
     command = [sys.executable, str(HERE / "gateway_tiny.py"), "0", str(artifacts_of("onnx")), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(leashed(command), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http"), "\n".join(log.read_text()[-2000:] for log in folder.glob("*.log"))

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.process.leash import leashed
+
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120
 ARTIFACTS = "artifacts"
@@ -37,7 +39,7 @@ def serve_all(folder: Path, port: int) -> Iterator[Callable[..., subprocess.Pope
         command += ["--artifacts", str(folder / ARTIFACTS), *words]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            leashed(command), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         started.append(process)
         return process
