@@ -39,8 +39,9 @@ def manifests(paths: list[Path]) -> list[Path]:
 def test_every_manifest_is_valid_for_kubernetes(path):
     import kubernetes_validate
 
+    assert documents(path)
     for document in documents(path):
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)  # raises what does not fit
 
 
 def test_the_validator_refuses_a_field_that_kubernetes_does_not_know():

@@ -118,4 +118,4 @@ def test_a_closed_port_is_out_of_reach(tmp_path):
 
 
 def test_a_host_that_answers_is_reachable(serve):
-    require_reachable(serve(CONTENT).url)
+    assert require_reachable(serve(CONTENT).url) is None  # nothing is raised
