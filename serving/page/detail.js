@@ -45,9 +45,15 @@ function problems(outcomes) {
   const codes = [...new Set(outcomes.map(([, one]) => one.error.code))];
   if (codes.length === 1) return make("p", { class: "same-problem" }, `So ${outcomes.length > 1 ? "say all the runtimes" : "says the runtime"}: `, make("code", {}, codes[0]));
   const lines = outcomes.map(([runtime, one]) =>
-    make("li", { "data-runtime": runtime }, make("strong", {}, runtimeName(runtime)), " ", sentence(one.error.message), " ", make("code", {}, one.error.code)),
+    make("li", { "data-runtime": runtime }, make("strong", {}, runtimeName(runtime)), " ", reasonOf(runtime, one), " ", make("code", {}, one.error.code)),
   );
   return make("ul", { class: "problems", "aria-label": "What each runtime says" }, lines);
+}
+
+/** Why it did not answer, with its name as people write it. */
+function reasonOf(runtime, one) {
+  const { message } = one.error;
+  return sentence(message.startsWith(`${runtime} `) ? runtimeName(runtime) + message.slice(runtime.length) : message);
 }
 
 function table(outcomes) {
@@ -73,7 +79,7 @@ function labelCell([runtime, one]) {
 function classRow(label, index, rows, outcomes) {
   const cells = outcomes.map(([runtime, one]) => {
     if (one.outcome === "answer") return share(runtime, one.answer.probabilities[label], one.answer.label === label);
-    return index ? null : make("td", { rowspan: rows, class: "missing", "data-runtime": runtime }, sentence(one.error.message));
+    return index ? null : make("td", { rowspan: rows, class: "missing", "data-runtime": runtime }, reasonOf(runtime, one));
   });
   return make("tr", {}, make("th", { scope: "row" }, label), cells);
 }
