@@ -22,9 +22,11 @@ from commands.options import (
     Results,
     Resume,
     Seed,
+    require_run,
     side_option,
 )
 from commands.report import conclude
+from contract.errors import InvalidSettings
 
 Division = Annotated[str, typer.Option("--division", help="closed: like for like; open: tuned; all.")]
 InPlaceOfADivision = Annotated[
@@ -93,7 +95,10 @@ def compute(
         processes=processes or chosen.processes,
     )
     require_device(parse_device(device))
+    require_run(results, resume)
     names = tuple(runtimes) if runtimes else _installed(division)
+    if baseline is not None and baseline not in names:
+        raise InvalidSettings(f"baseline {baseline!r} is not measured; choose one of: {', '.join(names)}")
     settings = ComputeSettings(
         profile=chosen,
         artifacts=artifacts,

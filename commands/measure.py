@@ -31,6 +31,7 @@ from commands.options import (
     Runtimes,
     Seed,
     Threads,
+    require_run,
 )
 from commands.prepare import image_settings
 from commands.report import conclude, new_folder
@@ -173,6 +174,7 @@ def run(
         chosen = replace(chosen, repetitions=repetitions)
     sides = chosen.resolutions_px
     require_device(parse_device(device))
+    require_run(results, resume)
     wanted = ExportSettings(
         resolutions_px=sides, formats=tuple(formats.values()), checkpoints=checkpoints, artifacts=artifacts
     )

@@ -94,3 +94,9 @@ Page = Annotated[
     Path | None, typer.Option("--page", help="Write the result as Markdown, too.", show_default=False, dir_okay=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def require_run(results: Path, run: str | None) -> None:
+    """Raise `InvalidSettings` for a run to resume that is not there: before images and artifacts are made for it."""
+    if run is not None and not (run and (results / run).is_dir()):
+        raise InvalidSettings(f"no run {run!r} is under {results}. Next: ls {results}, or leave --resume away")
