@@ -64,7 +64,8 @@ def test_an_image_with_two_answers_counts_for_each_and_is_said_to(build, tmp_pat
     assert np.array(confusion.counts).sum() == IMAGES + 1
     (only,) = [one for one in confusion.wrong if one.image == 1]
     assert only.runtimes == ("onnx",)
-    assert "Images that got more than one class, and count once for each: 1." in " ".join(render_report(summary).split())
+    words = " ".join(render_report(summary).split())
+    assert "Images that got more than one class, and count once for each: 1." in words
 
 
 def test_recall_follows_from_the_row(build, tmp_path: Path) -> None:
