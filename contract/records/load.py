@@ -5,6 +5,8 @@
         offline/<runtime>-<side>px.json   OfflinePredictions: the answers without HTTP
         cells/<cell>/requests.journal     RequestRecord, one line each, as they happened
         cells/<cell>/cell.json            CellOutcome, written when the cell is finished
+        pictures/<side>px/<image>.png     what a report shows of images that were answered wrongly
+        chapters/<kind>/<run>/            records of runs of other kinds, copied, where a report has them
         report.html                       derived from the above
         summary.json                      the numbers of the report
         SHA256SUMS                        the seal: a digest of every file, when the run has ended
