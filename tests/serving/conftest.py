@@ -38,7 +38,7 @@ from serving.settings import ServiceSettings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TINY_RESOLUTIONS = (28, 64)
-START_UP_S = 90
+START_UP_S = 180  # a bound for a loaded machine, no promise
 # Decompression bombs are sent to these services; a decoder that fell for one fails here and not the machine.
 MEMORY_LIMIT_BYTES = 24 << 30
 

@@ -48,6 +48,12 @@ class Model:
         return logits
 
 
+async def begun(model):
+    """Until the first batch is in the model, and nobody can join it any more."""
+    while not model.sizes:
+        await asyncio.sleep(0.001)
+
+
 def batches(max_images=8, delay_s=0.0, limit=64, deadline_s=10.0):
     return Batches(Line(limit, deadline_s), max_images=max_images, delay_s=delay_s)
 
@@ -106,7 +112,7 @@ def test_those_who_wait_while_a_batch_runs_are_the_next_one():
     async def scenario():
         model, subject = Model(gate), batches(max_images=8)
         first = asyncio.create_task(subject.predict(model, IMAGES[:1], PartClock()))
-        await asyncio.sleep(0.05)
+        await begun(model)
         others = [asyncio.create_task(subject.predict(model, IMAGES[n : n + 1], PartClock())) for n in range(1, 6)]
         await asyncio.sleep(0)
         gate.set()
@@ -157,11 +163,11 @@ def test_past_its_deadline_a_request_is_dropped_unexecuted_from_a_batch():
     gate = threading.Event()
 
     async def scenario():
-        model, subject = Model(gate), batches(deadline_s=0.05)
+        model, subject = Model(gate), batches(deadline_s=0.5)
         first = asyncio.create_task(subject.predict(model, IMAGES[:1], PartClock()))
-        await asyncio.sleep(0.01)
+        await begun(model)
         late = asyncio.create_task(subject.predict(model, IMAGES[1:2], PartClock()))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         gate.set()
         await first
         with pytest.raises(Refusal) as refused:
@@ -179,7 +185,7 @@ def test_one_who_gives_up_is_left_out_of_the_batch():
     async def scenario():
         model, subject = Model(gate), batches()
         first = asyncio.create_task(subject.predict(model, IMAGES[:1], PartClock()))
-        await asyncio.sleep(0.05)
+        await begun(model)
         given_up, other = (asyncio.create_task(subject.predict(model, IMAGES[n : n + 1], PartClock())) for n in (1, 2))
         await asyncio.sleep(0)
         given_up.cancel()
@@ -195,7 +201,7 @@ def test_one_who_gives_up_is_left_out_of_the_batch():
 
 def test_with_a_delay_the_first_waits_for_others():
     async def scenario():
-        model, subject = Model(), batches(max_images=4, delay_s=5.0)
+        model, subject = Model(), batches(max_images=4, delay_s=60.0)
         tasks = []
         for n in range(4):
             tasks.append(asyncio.create_task(subject.predict(model, IMAGES[n : n + 1], PartClock())))
@@ -203,7 +209,7 @@ def test_with_a_delay_the_first_waits_for_others():
         await asyncio.gather(*tasks)  # long before the delay is over: the batch is full
         assert model.sizes == [4]
 
-    asyncio.run(asyncio.wait_for(scenario(), 4))
+    asyncio.run(asyncio.wait_for(scenario(), 50))
 
 
 def test_a_turn_in_the_line_keeps_a_batch_waiting():
