@@ -83,5 +83,23 @@ def read_journal(path: Path, type_: type[T]) -> Journal[T]:
     return Journal(tuple(records), torn=bool(rest))
 
 
+class JournalTail(Generic[T]):
+    """The records of a journal that somebody is still writing, as they come; for display, not for results."""
+
+    def __init__(self, path: Path, type_: type[T]) -> None:
+        self._path, self._offset = path, 0
+        self._decode = msgspec.json.Decoder(type_).decode
+
+    def new(self) -> list[T]:
+        """Whole records since the last call; none while there is no journal yet."""
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            lines, end, _ = file.read().rpartition(b"\n")
+        self._offset += len(lines) + len(end)
+        return [self._decode(line[_CHECKSUM_DIGITS + 1 :]) for line in lines.split(b"\n") if _is_whole(line)]
+
+
 def _is_whole(line: bytes) -> bool:
     return line[: _CHECKSUM_DIGITS + 1] == b"%08x " % zlib.crc32(line[_CHECKSUM_DIGITS + 1 :])

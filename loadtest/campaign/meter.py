@@ -25,10 +25,10 @@ class Meter:
         self._what, self._expected_s = what, expected_s
         self.tick(0.0)
 
-    def tick(self, elapsed_s: float) -> None:
-        """The step has run for ``elapsed_s``."""
+    def tick(self, elapsed_s: float, seen: str = "") -> None:
+        """The step has run for ``elapsed_s``; ``seen`` is what it has brought so far, in words."""
         now_s = self._done_s + min(elapsed_s, self._expected_s)
-        self._progress(self._what, min(now_s, self._section_end_s), self._total_s)
+        self._progress(f"{self._what}: {seen}" if seen else self._what, min(now_s, self._section_end_s), self._total_s)
 
     def end(self, what: str) -> None:
         """All is done."""

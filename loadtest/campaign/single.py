@@ -13,6 +13,7 @@ from contract.progress import Progress, silent
 from contract.records.load import Cell, CellOutcome, RunPlan, Scenario
 from contract.records.seal import seal_folder
 from loadtest.campaign.cells import Surroundings, measure_cell
+from loadtest.campaign.live import LiveTimes
 from loadtest.campaign.meter import Meter
 from loadtest.campaign.runfolder import create_run
 from loadtest.folders import new_run_name
@@ -91,7 +92,15 @@ def offer_load(
     meter = Meter(progress, expected_s := scenario.warmup_s + scenario.duration_s + 2.5)
     meter.section(expected_s)
     meter.begin(f"{scenario.kind.replace('_', ' ')} at {url}", expected_s)
-    outcome = measure_cell(url, cell, plan, Surroundings(cores=cores), ticking=meter.tick, workers=workers)
+    live = LiveTimes(run.cell_folder(cell), workers)
+    outcome = measure_cell(
+        url,
+        cell,
+        plan,
+        Surroundings(cores=cores),
+        ticking=lambda elapsed_s: meter.tick(elapsed_s, live.words_at(elapsed_s)),
+        workers=workers,
+    )
     run.finish(outcome)
     seal_folder(run.path)
     return LoadResult(folder=run.path, outcome=outcome)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import RecordsCorrupt
-from contract.records.journal import JournalWriter, read_journal
+from contract.records.journal import JournalTail, JournalWriter, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +167,26 @@ def test_a_full_disk_refuses_a_record_and_harms_no_other(path: Path) -> None:
     journal = read_journal(path, Note)
     assert [record.number for record in journal.records] == [0, 2]
     assert not journal.torn
+
+
+def test_a_tail_gives_each_record_once_as_it_comes(tmp_path: Path) -> None:
+    path = tmp_path / "notes.journal"
+    tail = JournalTail(path, Note)
+    assert tail.new() == []
+    with JournalWriter(path) as journal:
+        journal.append(Note(1, "a"))
+        journal.append(Note(2, None))
+        assert tail.new() == [Note(1, "a"), Note(2, None)]
+        assert tail.new() == []
+        journal.append(Note(3, "c\n"))
+        assert tail.new() == [Note(3, "c\n")]
+
+
+def test_a_tail_waits_for_the_rest_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.journal"
+    content = write(path, [Note(1, "a"), Note(2, "b")])
+    path.write_bytes(content[:-5])
+    tail = JournalTail(path, Note)
+    assert tail.new() == [Note(1, "a")]
+    path.write_bytes(content)
+    assert tail.new() == [Note(2, "b")]

@@ -32,3 +32,13 @@ def test_a_section_that_ended_early_counts_as_done() -> None:
     meter.section(10.0)
     meter.begin("second", 3.0)
     assert heard == [("first", 0.0, 20.0), ("second", 10.0, 20.0)]
+
+
+def test_what_a_step_has_brought_is_said_beside_it() -> None:
+    heard: list[str] = []
+    meter = Meter(lambda what, done, total: heard.append(what), 20.0)
+    meter.section(10.0)
+    meter.begin("closed loop", 10.0)
+    meter.tick(1.0, "12 answers")
+    meter.tick(2.0)
+    assert heard[-2:] == ["closed loop: 12 answers", "closed loop"]
