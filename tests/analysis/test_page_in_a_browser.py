@@ -137,3 +137,33 @@ def test_a_runtime_and_a_resolution_that_are_not_wanted_leave_the_tables(browser
     assert len(everything) == 6
     assert len(left) == 2
     assert all(row.startswith("64") and "JAX" not in row for row in left)
+
+
+EVENT_ON_A_CHART = """
+    const chart = [...document.querySelectorAll('.chart')].find((one) => one.id.startsWith('response-'));
+    chart.scrollIntoView({ block: 'center' });
+    const picture = chart.querySelector('.role-frame > g > path.background');
+    const { left, top, width, height } = picture.getBoundingClientRect();
+    const middle = { clientX: left + width / 2, clientY: top + height / 2, bubbles: true, cancelable: true };
+    const [kind, options] = arguments;
+    const made = kind === 'wheel' ? WheelEvent : MouseEvent;
+    picture.dispatchEvent(new made(kind, { ...middle, ...options }));
+"""
+TICKS_OF_THE_CHART = """
+    const chart = [...document.querySelectorAll('.chart')].find((one) => one.id.startsWith('response-'));
+    return [...chart.querySelectorAll('.role-axis-label text')].map((one) => one.textContent).join(' ');
+"""
+
+
+def test_ctrl_and_the_wheel_zoom_into_a_chart_and_a_double_click_shows_all_again(browser, address: str) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    opened(browser, address)
+    whole = browser.execute_script(TICKS_OF_THE_CHART)
+    browser.execute_script(EVENT_ON_A_CHART, "wheel", {"deltaY": -300})
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    assert browser.execute_script(TICKS_OF_THE_CHART) == whole
+    browser.execute_script(EVENT_ON_A_CHART, "wheel", {"deltaY": -300, "ctrlKey": True})
+    WebDriverWait(browser, PATIENCE_S).until(lambda it: it.execute_script(TICKS_OF_THE_CHART) != whole)
+    browser.execute_script(EVENT_ON_A_CHART, "dblclick", {})
+    WebDriverWait(browser, PATIENCE_S).until(lambda it: it.execute_script(TICKS_OF_THE_CHART) == whole)
