@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract.dataset import load_dataset
+from contract.dataset import DatasetFacts, load_dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings, ServiceFailed
 from contract.progress import Progress, silent
@@ -63,24 +64,8 @@ def offer_load(
     if facts.resolution_px != resolution_px:
         raise InvalidSettings(f"{dataset} holds images of {facts.resolution_px} px, not {resolution_px}")
     require_ready(url)
-    now = datetime.now(UTC)
     cell = Cell(runtime=_runtime_at(url, resolution_px), resolution_px=resolution_px, scenario=scenario.kind)
-    run = create_run(
-        results,
-        RunPlan(
-            run=new_run_name(PROFILE, now),
-            created=now.isoformat(timespec="seconds"),
-            profile=PROFILE,
-            command=command,
-            environment=describe_environment(),
-            data_source=facts.source,
-            data_description=facts.description,
-            data_is_real=facts.real,
-            artifacts=(),
-            cells=(cell,),
-            seed=scenario.seed,
-        ),
-    )
+    run = create_run(results, _plan_of(cell, scenario, facts, command))
     plan = LoadPlan(
         scenario=scenario,
         resolution_px=resolution_px,
@@ -92,18 +77,33 @@ def offer_load(
     meter = Meter(progress, expected_s := scenario.warmup_s + scenario.duration_s + 2.5)
     meter.section(expected_s)
     meter.begin(f"{scenario.kind.replace('_', ' ')} at {url}", expected_s)
-    live = LiveTimes(run.cell_folder(cell), workers)
-    outcome = measure_cell(
-        url,
-        cell,
-        plan,
-        Surroundings(cores=cores),
-        ticking=lambda elapsed_s: meter.tick(elapsed_s, live.words_at(elapsed_s)),
-        workers=workers,
-    )
+    ticking = _showing(meter, LiveTimes(run.cell_folder(cell), workers))
+    outcome = measure_cell(url, cell, plan, Surroundings(cores=cores), ticking=ticking, workers=workers)
     run.finish(outcome)
     seal_folder(run.path)
     return LoadResult(folder=run.path, outcome=outcome)
+
+
+def _plan_of(cell: Cell, scenario: Scenario, facts: DatasetFacts, command: str) -> RunPlan:
+    """A run of ``cell`` alone, here and now; which artifact answers is the service's business."""
+    now = datetime.now(UTC)
+    return RunPlan(
+        run=new_run_name(PROFILE, now),
+        created=now.isoformat(timespec="seconds"),
+        profile=PROFILE,
+        command=command,
+        environment=describe_environment(),
+        data_source=facts.source,
+        data_description=facts.description,
+        data_is_real=facts.real,
+        artifacts=(),
+        cells=(cell,),
+        seed=scenario.seed,
+    )
+
+
+def _showing(meter: Meter, live: LiveTimes) -> Callable[[float], None]:
+    return lambda elapsed_s: meter.tick(elapsed_s, live.words_at(elapsed_s))
 
 
 def _runtime_at(url: str, resolution_px: int) -> str:
