@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,16 +17,15 @@ from commands.options import (
     Data,
     DataRoot,
     Json,
+    Page,
     Resolutions,
     Results,
+    Rounds,
     Seed,
 )
 from commands.prepare import image_settings
 from commands.report import conclude, new_folder
 from contract.blood_cells import RESOLUTIONS_PX
-
-Page = Annotated[Path | None, typer.Option("--page", help="Write the result as Markdown, too.")]
-Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Each measures everything once.")]
 
 
 def referee(

@@ -144,9 +144,8 @@ class _Gauge:
         np.multiply(self._of_pixels, self._per_pixel, self._means)
         np.square(self._means, self._of_pixels)  # the sums of pixels give way: a variance is short of these squares
         np.dot(self._sums, self._logarithms_of, self._logarithms)
-        np.add(
-            self._logarithms, self._flat, self._logarithms
-        )  # far above what rounding leaves below zero of a variance
+        # FLAT is far above what rounding leaves below zero of a variance.
+        np.add(self._logarithms, self._flat, self._logarithms)
         np.log(self._logarithms, self._logarithms)
         return self._statistics
 
