@@ -75,12 +75,13 @@ class Offering:
     def next_arrival(self) -> int | None:
         """When the next request is due, on the clock of ``perf_counter_ns``; None when this step has none left.
 
-        Each instant is handed out once, however many users ask.
+        Each instant is handed out once, however many users ask; its step lasts until `launch` has had it.
         """
         if self._closed or self._next_arrival == len(self._arrivals_ns):
             return None
         due_ns = int(self._arrivals_ns[self._next_arrival])
         self._next_arrival += 1
+        self._in_hand += 1
         return due_ns
 
     def wait_for_step(self) -> bool:
@@ -96,9 +97,10 @@ class Offering:
         """
         if self._is_offline:
             self._pool.wait_available()
-        if self._closed:
+        if self._closed or due_ns < self._open_since_ns:  # its step is over, and it has been dropped
             return
-        if self._pool.full() or due_ns < self._began_ns:  # the latter: its step is over
+        self._in_hand -= 1
+        if self._pool.full():
             self._ledger.drop()
             return
         self._pool.spawn(fire, self._begin(due_ns)).link_exception(self._crashed)
@@ -161,12 +163,12 @@ class Offering:
         relative = self._own_arrivals(step)
         self._step = step
         self._dropped_before, self._by_end, self._in_time = self._ledger.dropped, 0, 0
-        self._began_ns = time.perf_counter_ns()
+        self._began_ns = self._open_since_ns = time.perf_counter_ns()
         self._measured_from_ns = self._began_ns + round(step.warmup_s * NS_PER_S)
         self._end_ns = self._measured_from_ns + round(step.duration_s * NS_PER_S)
         self._measured_begun = 0
         self._arrivals_ns: NDArray[np.int64] = relative + self._began_ns
-        self._next_arrival = 0
+        self._next_arrival = self._in_hand = 0
         turn, self._turn = self._turn, Event()
         turn.set()
 
@@ -189,9 +191,10 @@ class Offering:
 
     def _end_step(self) -> StepOutcome:
         """Give up what is still out, and count."""
-        for _ in self._arrivals_ns[self._next_arrival :]:
+        for _ in range(self._in_hand + len(self._arrivals_ns) - self._next_arrival):
             self._ledger.drop()
-        self._next_arrival = len(self._arrivals_ns)
+        self._next_arrival, self._in_hand = len(self._arrivals_ns), 0
+        self._open_since_ns = time.perf_counter_ns()  # later than whatever is still in hand
         if self.is_scheduled:  # in a closed loop the users themselves are waiting: see `close`
             self._pool.kill()
             self._ledger.abort_open(time.perf_counter_ns())
@@ -245,7 +248,8 @@ class Offering:
         self._in_time += limit_s is None or reply.finished_ns - request.scheduled_ns <= limit_s * NS_PER_S
 
     def _is_busy(self) -> bool:
-        return self._ledger.in_flight > 0 or self._next_arrival < len(self._arrivals_ns)
+        """Whether requests are out, in the hands of a user who has yet to launch them, or still to be handed out."""
+        return self._ledger.in_flight > 0 or self._in_hand > 0 or self._next_arrival < len(self._arrivals_ns)
 
     def _crashed(self, greenlet: gevent.Greenlet) -> None:
         self.fail(greenlet.exception)
