@@ -28,6 +28,7 @@ from analysis.telling import Asked, Told
 from analysis.training.report import tell_training
 from contract.environment import Environment
 from contract.errors import RunInvalid
+from contract.progress import Progress, counted, part_of, silent
 from contract.records.compute import COMPUTE_FILE, is_compute_folder
 from contract.records.load import RUN_FILE
 from contract.records.mistakes import PLAN_FILE, is_mistakes_folder
@@ -131,19 +132,21 @@ def tell(folder: Path, asked: Asked) -> Told:
     return kind_of(folder).tell(folder, asked)
 
 
-def whole_page(folder: Path, told: Told) -> str:
+def whole_page(folder: Path, told: Told, progress: Progress = silent) -> str:
     """The report's HTML of the run in ``folder`` with its chapters; only a load run has any."""
     if kind_of(folder) is not LOAD:
         return render(told.report)
-    chapters = chapters_of(folder, told.report.environment)
+    chapters = chapters_of(folder, told.report.environment, part_of(progress, 0, 1, 2))
+    progress("put the page together", 1, 2)
     return render(told.report, chapters, _missing(told.report, chapters))
 
 
-def chapters_of(folder: Path, environment: Environment) -> list[Chapter]:
+def chapters_of(folder: Path, environment: Environment, progress: Progress = silent) -> list[Chapter]:
     """The chapters in ``folder``, kind by kind; each says in what it was measured otherwise than ``environment``."""
     found: Counter[str] = Counter()
     chapters = []
-    for place in sorted((folder / CHAPTERS_FOLDER).glob("*/*"), key=lambda path: (_order(path), path.name)):
+    places = sorted((folder / CHAPTERS_FOLDER).glob("*/*"), key=lambda path: (_order(path), path.name))
+    for place in counted(places, progress, "read the chapters"):
         kind = kind_of(place)
         found[kind.name] += 1
         name = f"{kind.name}-{found[kind.name]}"

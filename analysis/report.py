@@ -29,6 +29,7 @@ from analysis.summary import RunSummary, summarise
 from analysis.tables import summary_as_json, summary_tables
 from analysis.tax import crossovers, serving_taxes
 from analysis.telling import Asked, Told
+from contract.progress import part_of
 from contract.records.load import NULL_RUNTIME, REPORT_FILE, STEPPED_KINDS
 from contract.storage import write_atomically
 from contract.timing import PARTS
@@ -56,7 +57,10 @@ def write_report(
 
 def tell_load(folder: Path, asked: Asked) -> Told:
     """The load run in ``folder``; pictures of wrong answers that it does not have yet come from the cache."""
-    summary = summarise(load_run(folder), baseline=asked.baseline, limits=asked.limits)
+    run = load_run(folder, part_of(asked.progress, 0, 1, 3))
+    judging = part_of(asked.progress, 1, 1, 3)
+    summary = summarise(run, baseline=asked.baseline, limits=asked.limits, progress=judging)
+    asked.progress("draw the charts", 2, 3)
     new = {} if asked.cache is None else new_pictures(folder, summary.plan, summary.confusions, asked.cache)
     verdicts = [cell.verdict for cell in summary.cells]
     return Told(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import DataCorrupt, HemaBenchError, RunInvalid
+from contract.progress import Progress, counted, silent
 from contract.records.journal import read_journal
 from contract.records.load import (
     ABORTED,
@@ -130,7 +131,7 @@ class Run:
     damage: tuple[str, ...]
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, progress: Progress = silent) -> Run:
     """Everything that ``folder`` holds; an unfinished run is loaded as far as it went.
 
     Raises `RunInvalid` where there is no readable plan. Damage to one cell is kept in the
@@ -141,7 +142,7 @@ def load_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         plan=plan,
-        cells=tuple(load_cell(folder, cell) for cell in plan.cells),
+        cells=tuple(load_cell(folder, cell) for cell in counted(plan.cells, progress, "read the records")),
         offline=offline,
         unlisted=_unlisted(folder, plan),
         damage=damage,

@@ -17,6 +17,7 @@ from analysis.statistics import Absent, Estimate, Figure, ResampledMedian, ratio
 from analysis.verdicts import Status, Verdict, judge
 from analysis.wording import RUNTIME_NAMES, SCENARIO_NAMES
 from contract.errors import InvalidSettings
+from contract.progress import Progress, counted, silent
 from contract.records.load import NULL_RUNTIME, STEPPED_KINDS, Cell, RunPlan, Scenario
 
 USUAL_BASELINE = "pytorch"
@@ -131,7 +132,9 @@ class RunSummary:
         return tuple(contender for contender in self.contenders if contender.scenario == scenario)
 
 
-def summarise(run: Run, *, baseline: str | None = None, limits: Limits | None = None) -> RunSummary:
+def summarise(
+    run: Run, *, baseline: str | None = None, limits: Limits | None = None, progress: Progress = silent
+) -> RunSummary:
     """Judge every cell of ``run`` and derive the figures of the valid ones.
 
     Resampling is seeded by the run's own seed: the same folder gives the same numbers.
@@ -139,7 +142,9 @@ def summarise(run: Run, *, baseline: str | None = None, limits: Limits | None = 
     """
     limits = limits or Limits()
     baseline = _baseline(run.plan, baseline)
-    judged = [(recording, judge(run, recording, limits)) for recording in run.cells]
+    judged = [
+        (recording, judge(run, recording, limits)) for recording in counted(run.cells, progress, "judge the cells")
+    ]
     answers = _valid_answers(judged)
     differences = differences_from(baseline, answers)
     medians = {key: _resampled(run.plan, key, requests) for key, requests in answers.items()}

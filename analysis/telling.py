@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from analysis.html import Report
 from analysis.judging.findings import Limits
+from contract.progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Asked:
     limits: Limits | None = None
     cache: Path | None = None
     name: str | None = None
+    progress: Progress = silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

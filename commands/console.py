@@ -14,6 +14,7 @@ from contract.progress import Progress
 
 PIPED_COLUMNS = 160
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130  # exit codes: docs/commands.md
+NOTHING_WRITTEN = "nothing is written by this. Next: repeat the command"
 NO_RESULT_YET = "a measurement that is not over is no result. Next: repeat the command"
 
 

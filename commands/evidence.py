@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.console import show, show_json, tell, warn
+from commands.console import NOTHING_WRITTEN, progress_bar, show, show_json, tell, warn
 from commands.options import Json
 
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder under results/.", show_default=False)]
@@ -32,7 +33,9 @@ def compare(
     from analysis.comparison.comparing import compare_runs
     from analysis.comparison.tables import comparison_as_json, comparison_tables
 
-    compared = compare_runs(run_a, run_b, despite or ())
+    with progress_bar(NOTHING_WRITTEN) as progress:
+        compared = compare_runs(run_a, run_b, despite or (), progress)
+        progress("compared", 1, 1)
     for one in compared.despite:
         warn(f"compared despite another {one}")
     if as_json:
@@ -51,7 +54,9 @@ def capsule(
     from contract.records.seal import SEAL_FILE
     from contract.storage import sha256_of_file
 
-    path = pack(run, out or Path(f"{run.resolve().name}.zip"))
+    with progress_bar("no capsule is written. Next: repeat the command") as progress:
+        path = pack(run, out or Path(f"{run.resolve().name}.zip"), progress)
+        progress("packed", 1, 1)
     if as_json:
         seal, size = sha256_of_file(run / SEAL_FILE), path.stat().st_size
         show_json({"run": run.resolve().name, "capsule": str(path), "size_bytes": size, "seal_digest": seal})
@@ -61,13 +66,11 @@ def capsule(
 def conclude_verification(run: Path, as_json: bool) -> None:
     """Verify a run's folder or capsule and print what was found. Exit code 1 where anything does not hold."""
     from analysis.evidence.capsule import unpacked
-    from analysis.evidence.verification import Verification, verify_run
+    from analysis.evidence.verification import verify_run
 
-    if run.is_file():
-        with unpacked(run) as folder:
-            found: Verification = verify_run(folder)
-    else:
-        found = verify_run(run)
+    with progress_bar(NOTHING_WRITTEN) as progress, unpacked(run) if run.is_file() else nullcontext(run) as folder:
+        found = verify_run(folder, progress)
+        progress("checked", 1, 1)
     if as_json:
         show_json(found)
     elif found.holds:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import progress_bar, show, show_json, tell, typed_command, warn
+from commands.console import NOTHING_WRITTEN, progress_bar, show, show_json, tell, typed_command, warn
 from commands.evidence import conclude_verification
 from commands.options import (
     ARTIFACTS,
@@ -322,7 +322,7 @@ def verify(
         return
     from serving.inference.verify import verify_all
 
-    with progress_bar("nothing is written by this. Next: repeat the command") as progress:
+    with progress_bar(NOTHING_WRITTEN) as progress:
         proved = verify_all(runtimes, resolutions, artifacts, device=device, progress=progress)
     if as_json:
         show_json(proved)

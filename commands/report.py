@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import show, tell
+from commands.console import progress_bar, show, tell
 from commands.options import CACHE, RESULTS, Baseline, Cache, Json, Page, Results
 
 if TYPE_CHECKING:
     from analysis.telling import Told
+    from contract.progress import Progress
 
 
 def report(
@@ -64,11 +65,14 @@ def conclude(
     from analysis.chapters import join_chapters
     from analysis.chapters import tell as told_run
     from analysis.telling import Asked
+    from contract.progress import part_of
     from contract.records.load import REPORT_FILE
 
-    joined = None if chapters is None else join_chapters(folder, chapters)
-    told = told_run(folder, Asked(baseline=baseline, cache=cache))
-    _keep(folder, told, joined)
+    with progress_bar("the run keeps its records, its report is the one before. Next: repeat the command") as progress:
+        joined = None if chapters is None else join_chapters(folder, chapters)
+        told = told_run(folder, Asked(baseline=baseline, cache=cache, progress=part_of(progress, 0, 1, 2)))
+        _keep(folder, told, joined, part_of(progress, 1, 1, 2))
+        progress("report written", 2, 2)
     if page is not None:
         _keep_page(page, told)
     if as_json:
@@ -87,16 +91,17 @@ def new_folder(results: Path, kind: str) -> Path:
     return results / new_run_name(kind, datetime.now(UTC))
 
 
-def _keep(folder: Path, told: Told, joined: list[str] | None) -> None:
+def _keep(folder: Path, told: Told, joined: list[str] | None, progress: Progress) -> None:
     """Write the report, the numbers and what belongs to them into ``folder``, and take them into its seal."""
     from analysis.chapters import CHAPTERS_FOLDER, whole_page
     from contract.records.load import REPORT_FILE, SUMMARY_FILE
     from contract.records.seal import add_to_seal
     from contract.storage import write_atomically
 
+    page = whole_page(folder, told, progress).encode()
     for name, content in told.files.items():
         write_atomically(folder / name, content)
-    write_atomically(folder / REPORT_FILE, whole_page(folder, told).encode())
+    write_atomically(folder / REPORT_FILE, page)
     write_atomically(folder / SUMMARY_FILE, told.numbers.encode())
     derived = [REPORT_FILE, SUMMARY_FILE, *told.files, *(joined or ())]
     add_to_seal(folder, derived, in_place_of=None if joined is None else f"{CHAPTERS_FOLDER}/")

@@ -16,7 +16,7 @@ import msgspec
 
 from contract.children import answer_parent, run_child, tell_parent
 from contract.errors import InvalidSettings, RunInvalid
-from contract.progress import Progress
+from contract.progress import Progress, part_of
 from contract.records.seal import open_seal, seal_folder
 from contract.records.training import (
     TRAINING_FILE,
@@ -146,15 +146,8 @@ def _with_progress(jobs: list[Job], progress: Progress) -> Iterator[tuple[Progre
     total, before = sum(job.cost for job in jobs), 0
     for number, job in enumerate(jobs):
         named = f"{job.plan.framework}, seed {job.plan.seed} ({number + 1}/{len(jobs)}): "
-        yield _part_of(progress, named, before, job.cost, total), job
+        yield part_of(progress, before, job.cost, total, named), job
         before += job.cost
-
-
-def _part_of(progress: Progress, named: str, before: int, cost: int, all_of_it: int) -> Progress:
-    def heard(what: str, done: float, total: float) -> None:
-        progress(named + what, before + cost * (done / total if total else 1), all_of_it)
-
-    return heard
 
 
 def run_job(job: Job, progress: Progress) -> str:

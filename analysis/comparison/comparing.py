@@ -14,6 +14,7 @@ from analysis.comparison.sides import Key, Side, load_side, median_ns
 from analysis.differences import MINIMUM_EFFECT, SIGNIFICANCE, Difference, Says, says_of
 from analysis.statistics import Estimate, Figure, NumberColumn, holm, ratio_of_medians, resample_median, student_p
 from contract.errors import RunInvalid
+from contract.progress import Progress, part_of, silent
 
 # Two medians have a spread of their own, but hardly one that can be told from nothing.
 FEWEST_REPETITIONS = 3
@@ -53,13 +54,13 @@ class Comparison:
     significance: float = SIGNIFICANCE
 
 
-def compare_runs(a: Path, b: Path, despite: Sequence[str] = ()) -> Comparison:
+def compare_runs(a: Path, b: Path, despite: Sequence[str] = (), progress: Progress = silent) -> Comparison:
     """The runs in two folders, of one kind.
 
     Raises `InvalidSettings`, naming the fields, where the runs were not measured under the
     same conditions and ``despite`` does not allow it; `RunInvalid` where they have no valid cell in common.
     """
-    one, other = load_side(a), load_side(b)
+    one, other = load_side(a, part_of(progress, 0, 1, 2)), load_side(b, part_of(progress, 1, 1, 2))
     allowed = require_comparable(one, other, despite)
     keys = sorted(one.times_ns.keys() & other.times_ns.keys())
     if not keys:

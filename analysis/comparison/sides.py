@@ -15,6 +15,7 @@ from analysis.runs import Run, load_run
 from analysis.statistics import NumberColumn
 from analysis.verdicts import judge
 from contract.environment import Environment
+from contract.progress import Progress, silent
 from contract.records.compute import CallBlock, is_compute_folder
 from contract.records.load import STEPPED_KINDS, ArtifactFacts, Scenario
 
@@ -44,9 +45,11 @@ class Side:
     seed: int
 
 
-def load_side(folder: Path) -> Side:
+def load_side(folder: Path, progress: Progress = silent) -> Side:
     """The run in ``folder``, of load tests or of `hemabench compute`; raises what its loader raises."""
-    return _compute_side(load_compute_run(folder)) if is_compute_folder(folder) else _load_side(load_run(folder))
+    if is_compute_folder(folder):
+        return _compute_side(load_compute_run(folder))
+    return _load_side(load_run(folder, progress))
 
 
 def _load_side(run: Run) -> Side:

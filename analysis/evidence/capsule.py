@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from contract.errors import RecordsCorrupt, RunInvalid
+from contract.progress import Progress, counted, silent
 from contract.records.seal import SEAL_FILE, broken_seal, read_seal
 from contract.storage import write_atomically
 
@@ -19,14 +20,14 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 MOST_BYTES = 16 * 2**30
 
 
-def pack(folder: Path, into: Path) -> Path:
+def pack(folder: Path, into: Path, progress: Progress = silent) -> Path:
     """Write the sealed run in ``folder`` to ``into``; raises `RunInvalid` where its files are not those sealed."""
     if faults := broken_seal(folder):
         raise RunInvalid(f"{folder} was changed after its run had ended: {faults[0]}. Next: hemabench verify {folder}")
     name = folder.resolve().name
     with TemporaryFile() as scratch:
         with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as capsule:
-            for file in sorted([SEAL_FILE, *read_seal(folder)]):
+            for file in counted(sorted([SEAL_FILE, *read_seal(folder)]), progress, "pack the files"):
                 entry = zipfile.ZipInfo(f"{name}/{file}", _DATE)
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                 capsule.writestr(entry, (folder / file).read_bytes())

@@ -11,6 +11,7 @@ import msgspec
 from analysis.chapters import tell, whole_page
 from analysis.judging.findings import Limits
 from analysis.telling import Asked
+from contract.progress import Progress, part_of, silent
 from contract.records.training import is_training_folder
 
 
@@ -25,8 +26,13 @@ class Derived:
     report: str | None
 
 
-def derive(folder: Path, kept: dict[str, Any]) -> Derived:
+def derive(folder: Path, kept: dict[str, Any], progress: Progress = silent) -> Derived:
     """What the records of ``folder`` say, with the baseline and the limits of ``kept``, an earlier derivation."""
     limits = msgspec.convert(kept["limits"], Limits) if "limits" in kept else None
-    told = tell(folder, Asked(baseline=kept.get("baseline"), limits=limits, name=kept.get("campaign")))
-    return Derived(told.numbers, None if is_training_folder(folder) else whole_page(folder, told))
+    telling = part_of(progress, 0, 1, 2)
+    told = tell(
+        folder, Asked(baseline=kept.get("baseline"), limits=limits, name=kept.get("campaign"), progress=telling)
+    )
+    if is_training_folder(folder):
+        return Derived(told.numbers, None)
+    return Derived(told.numbers, whole_page(folder, told, part_of(progress, 1, 1, 2)))

@@ -14,6 +14,7 @@ import msgspec
 
 from analysis.evidence.derived import derive
 from contract.errors import HemaBenchError
+from contract.progress import Progress, silent
 from contract.records.load import REPORT_FILE, SUMMARY_FILE
 from contract.records.seal import SEAL_FILE, broken_seal, read_seal
 from contract.records.training import is_training_folder
@@ -40,7 +41,7 @@ class Verification:
         return not self.faults
 
 
-def verify_run(folder: Path) -> Verification:
+def verify_run(folder: Path, progress: Progress = silent) -> Verification:
     """Check the run in ``folder``; a fault is named, not raised. Raises `RunInvalid` where no run was sealed."""
     sealed = read_seal(folder)
     faults = list(broken_seal(folder))
@@ -48,7 +49,7 @@ def verify_run(folder: Path) -> Verification:
     # Training keeps its numbers when a report is asked for; all others when they end.
     if SUMMARY_FILE in sealed or not is_training_folder(folder):
         try:
-            numbers = _check_numbers(folder, faults)
+            numbers = _check_numbers(folder, faults, progress)
         except (HemaBenchError, OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             faults.append(f"the numbers cannot be derived again: {error}")
     return Verification(
@@ -60,10 +61,10 @@ def verify_run(folder: Path) -> Verification:
     )
 
 
-def _check_numbers(folder: Path, faults: list[str]) -> int:
+def _check_numbers(folder: Path, faults: list[str], progress: Progress) -> int:
     """Derive every number again, add what differs to ``faults``, and return how many there are."""
     kept = _kept_summary(folder)
-    derived = derive(folder, kept)
+    derived = derive(folder, kept, progress)
     again = msgspec.json.decode(derived.numbers)
     faults += _named(_differences(kept, again, SUMMARY_FILE))
     # Not the bytes alone: a report that says other numbers than its records is one that was not made of them.

@@ -16,6 +16,7 @@ from analysis.telling import Asked
 from commands.report import conclude
 from contract.environment import Environment
 from contract.errors import RunInvalid
+from contract.progress import part_of
 from contract.records.load import REPORT_FILE
 from contract.records.payloads import JPEG, PAYLOADS_FILE, PNG, PayloadComparison, PayloadWindow
 from contract.records.peers import BARE, OURS, PEERS_FILE, PeerComparison, PeerWindow
@@ -129,6 +130,23 @@ def test_with_its_chapters_a_run_verifies_here_and_in_a_capsule(run: Path, repor
     assert verify_run(run).faults == ()
     with unpacked(pack(run, tmp_path / "elsewhere" / "run.zip")) as folder:
         assert verify_run(folder).faults == ()
+
+
+def test_whoever_waits_for_a_report_with_chapters_hears_how_far_it_is(run: Path, build, tmp_path: Path) -> None:
+    join_chapters(run, [payloads(tmp_path / "a", build.environment()), peers(tmp_path / "b", build.environment())])
+    heard: list[tuple[str, float]] = []
+
+    def hear(what: str, done: float, total: float) -> None:
+        heard.append((what, done / total))
+
+    whole_page(run, tell(run, Asked(progress=part_of(hear, 0, 1, 2))), part_of(hear, 1, 1, 2))
+    said, done = zip(*heard, strict=True)
+    assert list(dict.fromkeys(said)) == [
+        *("read the records", "judge the cells", "draw the charts"),
+        *("read the chapters", "put the page together"),
+    ]
+    assert list(done) == sorted(done)
+    assert 0 <= done[0] < done[-1] < 1
 
 
 def test_a_record_of_a_chapter_that_was_changed_is_named(run: Path, report, build, tmp_path: Path) -> None:

@@ -10,22 +10,27 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from contract.calibration import Distribution, statistics_of
+from contract.manifest import DISTRIBUTION_FILE, artifact_folder, digests_of_files, load_artifact, save_manifest
 from serving.gateway.endpoints import GatewayEndpoints
 from serving.gateway.services import Service
 from serving.gateway.settings import GatewaySettings
 from serving.http.door import Door
+from serving.http.images import decode_image, model_input
 from serving.process.leash import leashed
 from serving.settings import ServiceSettings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 STOP_S = 30
+SAME_IMAGE = 1e-3  # a distance that two images never have
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,23 @@ class RunningGateway:
 
 
 @pytest.fixture(scope="session")
-def gateway(
-    artifacts_of: Callable[[str | None], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningGateway]:
+def discerning_artifacts(onnx_artifacts: Path, cell_png: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network, which at 28 px takes the image of these tests for a cell, and nothing else."""
+    artifacts = tmp_path_factory.mktemp("discerning") / "artifacts"
+    shutil.copytree(onnx_artifacts, artifacts)
+    folder = artifact_folder(artifacts, "onnx", 28)
+    manifest = replace(load_artifact(folder).manifest, distance_threshold=SAME_IMAGE)
+    mean = statistics_of(model_input(decode_image(cell_png), 28))[0]
+    Distribution(mean, np.eye(len(mean), dtype=np.float32)).save(folder / DISTRIBUTION_FILE)
+    save_manifest(folder, replace(manifest, files=digests_of_files(folder)))
+    return artifacts
+
+
+@pytest.fixture(scope="session")
+def gateway(discerning_artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """onnx with the tiny network, and null; both at 28 and 64 px."""
     folder = tmp_path_factory.mktemp("gateway")
-    command = [sys.executable, str(HERE / "gateway_tiny.py"), "0", str(artifacts_of("onnx")), str(folder)]
+    command = [sys.executable, str(HERE / "gateway_tiny.py"), "0", str(discerning_artifacts), str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(leashed(command), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("selenium", reason="the extra dev is not installed")
 
@@ -146,6 +147,21 @@ def test_an_image_may_be_pasted_or_dropped(page, cell_png, event):
     page.give_by(event, "gift.png", cell_png)
     page.wait_for_verdict()
     assert page.text("#detail-title") == "gift.png"
+
+
+def test_what_is_no_cell_is_marked_on_its_card_and_told_beside_its_label(page, cell, tmp_path):
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (40, 40), "white").save(blank)
+    page.choose(cell, blank)
+    page.wait(lambda: len(page.all(".card:not(.waiting)")) == 2)
+    by_name = {card.find_element(By.CSS_SELECTOR, ".file").text: card for card in page.all(".card")}
+    assert "out of distribution" not in by_name["cell.png"].text
+    assert "out of distribution" in by_name["blank.png"].text
+    for name, said in (("cell.png", "In distribution:"), ("blank.png", "Out of distribution:")):
+        by_name[name].click()
+        page.wait(lambda said=said: page.texts("#detail .distribution")[0].startswith(said))
+    assert "Do not rely on the label" in page.text("#detail .distribution")
+    page.picture("out-of-distribution")
 
 
 def test_a_broken_file_is_told_in_words(page, tmp_path, cell_png):
