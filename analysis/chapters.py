@@ -19,11 +19,11 @@ import msgspec
 from analysis.comparison.conditions import differing_environments, same_machine
 from analysis.compute.report import tell_compute
 from analysis.html import Chapter, MissingChapter, Report, render
+from analysis.load.report import tell_load
 from analysis.mistakes.report import tell_mistakes
-from analysis.payloads import tell_payloads
-from analysis.peers import tell_peers
-from analysis.referees import tell_referees
-from analysis.report import tell_load
+from analysis.side_by_side.payloads import tell_payloads
+from analysis.side_by_side.peers import tell_peers
+from analysis.side_by_side.referees import tell_referees
 from analysis.telling import Asked, Told
 from analysis.training.report import tell_training
 from contract.environment import Environment

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.runs import Requests
+from analysis.load.runs import Requests
 from analysis.statistics import holm, permutation_p
 from contract.records.load import NULL_RUNTIME
 

@@ -18,7 +18,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import plots, wording
-from analysis.sentences import curve_words, difference_words, steadiness_words
+from analysis.load.sentences import curve_words, difference_words, steadiness_words
 from analysis.word_tables import WordTable
 from contract.blood_cells import NOTICE
 from contract.environment import Environment

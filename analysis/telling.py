@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from analysis.html import Report
-from analysis.judging.findings import Limits
+from analysis.load.judging.findings import Limits
 from contract.progress import Progress, silent
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from analysis.page import machine_line, markdown_table
+from analysis.markdown import machine_line, markdown_table
 
 if TYPE_CHECKING:
     from contract.environment import Environment

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.load_page import load_page
-from analysis.load_plots import curve_chart
+from analysis.load.plots import curve_chart
+from analysis.load.runs import Run, load_run
+from analysis.load.summary import summarise
+from analysis.load.trust import trust_page
 from analysis.mistakes.chart import static_png
-from analysis.referees import summarise_referees
-from analysis.runs import Run, load_run
-from analysis.summary import summarise
+from analysis.side_by_side.referees import summarise_referees
 from contract.records.load import Scenario
 from contract.records.referees import COMPARISON_FILE, RefereeComparison
 from contract.storage import read_json, write_atomically
@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
         sys.exit(f"no curve: {climbed.cells[0].verdict.reasons}")
     referees = summarise_referees(comparison, np.random.default_rng(0))
     command = shlex.join(["python", "docs/load_results.py", f"results/{folder.resolve().name}"])
-    page = load_page(command, referees, climbed, [stalled(CLOSED), stalled(OPEN)], STALL)
+    page = trust_page(command, referees, climbed, [stalled(CLOSED), stalled(OPEN)], STALL)
     write_atomically(PAGE.with_suffix(".png"), static_png(chart))
     write_atomically(PAGE, page.encode())
 

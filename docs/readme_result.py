@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from analysis.answer import answer
-from analysis.page import machine_line, markdown_table
-from analysis.plots import static_svg, time_chart
-from analysis.runs import load_run
+from analysis.load.answer import answer
+from analysis.load.plots import time_chart
+from analysis.load.runs import load_run
+from analysis.load.summary import Contender, RunSummary, summarise
+from analysis.markdown import machine_line, markdown_table
+from analysis.plots import static_svg
 from analysis.statistics import Estimate
-from analysis.summary import Contender, RunSummary, summarise
 from analysis.wording import listed, runtime_name, value_of
 from contract.records.load import NULL_RUNTIME
 from contract.storage import write_atomically

@@ -65,7 +65,7 @@ HOMES = {
     "altair": {
         "analysis/mistakes/chart.py",
         "analysis/compute/plots.py",
-        "analysis/load_plots.py",
+        "analysis/load/plots.py",
         "analysis/plots.py",
         "analysis/training/curves.py",
     },

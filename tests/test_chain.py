@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from analysis.runs import load_run
-from analysis.summary import summarise
+from analysis.load.runs import load_run
+from analysis.load.summary import summarise
 from contract.records.load import REPORT_FILE
 from contract.timing import PARTS, TOTAL
 

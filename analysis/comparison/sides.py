@@ -11,9 +11,9 @@ import numpy as np
 from analysis.compute.measures import Place, calls_of, of_processes
 from analysis.compute.runs import ComputeRun, load_compute_run
 from analysis.compute.summary import summarise_compute
-from analysis.runs import Run, load_run
+from analysis.load.runs import Run, load_run
+from analysis.load.verdicts import judge
 from analysis.statistics import NumberColumn
-from analysis.verdicts import judge
 from contract.environment import Environment
 from contract.progress import Progress, silent
 from contract.records.compute import CallBlock, is_compute_folder

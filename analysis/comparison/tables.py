@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.comparison.comparing import BETWEEN, Comparison, Pair
-from analysis.sentences import difference_words
+from analysis.load.sentences import difference_words
 from analysis.wording import NS_PER_MS, runtime_name, scenario_name, whole
 
 SAYS_STYLES = {"faster": "green", "slower": "red"}

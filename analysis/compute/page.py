@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.compute.claims import answered_claims, fastest_sentences, harness_sentence
 from analysis.compute.summary import ComputeSummary
 from analysis.compute.words import all_tables, findings
-from analysis.page import libraries_line, machine_line, markdown_table
+from analysis.markdown import libraries_line, machine_line, markdown_table
 from contract.blood_cells import NOTICE
 
 

@@ -8,15 +8,7 @@ import altair as alt
 
 from analysis.compute.limit import Roof
 from analysis.compute.summary import ComputeCell, ComputeSummary
-from analysis.plots import (
-    NS_PER_MS,
-    Spec,
-    chosen_runtimes,
-    resolution_axis,
-    runtime_colour,
-    runtime_shape,
-    styled,
-)
+from analysis.plots import NS_PER_MS, Spec, chosen_runtimes, resolution_axis, runtime_colour, runtime_shape, styled
 from analysis.statistics import Estimate
 from analysis.wording import interval_of, runtime_name, value_of
 

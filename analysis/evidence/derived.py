@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from analysis.chapters import tell, whole_page
-from analysis.judging.findings import Limits
+from analysis.load.judging.findings import Limits
 from analysis.telling import Asked
 from contract.progress import Progress, part_of, silent
 from contract.records.training import is_training_folder

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from analysis.markdown import libraries_line, machine_line, markdown_table
 from analysis.mistakes.summary import Effect, MistakesSummary
 from analysis.mistakes.tables import ANSWER_HEADINGS, answer_rows, effect_rows
 from analysis.mistakes.wording import EXPECTATIONS, answer_sentences, time_text
-from analysis.page import libraries_line, machine_line, markdown_table
 from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.mistakes import FRAMEWORKS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.pictures import data_uri, thumbnail
+from analysis.thumbnails import data_uri, thumbnail
 from analysis.training.scores import probabilities
 from analysis.training.summary import NetworkFigures
 from contract.arrays import ImageArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.page import markdown_table
+from analysis.markdown import markdown_table
 from analysis.training import wording
 from analysis.training.summary import NetworkFigures, TrainingSummary
 from analysis.training.tables import comparison_rows

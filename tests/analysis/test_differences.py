@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.differences import differences_from
-from analysis.runs import load_run
-from analysis.sentences import difference_words
+from analysis.load.runs import load_run
+from analysis.load.sentences import difference_words
+from analysis.load.summary import summarise
 from analysis.statistics import (
     Absent,
     Estimate,
@@ -20,7 +21,6 @@ from analysis.statistics import (
     permutation_p,
     student_p,
 )
-from analysis.summary import summarise
 
 shares = st.floats(0, 1)
 

@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from analysis.answer import answer
-from analysis.runs import load_run
-from analysis.summary import RunSummary, summarise
+from analysis.load.answer import answer
+from analysis.load.runs import load_run
+from analysis.load.summary import RunSummary, summarise
 from analysis.wording import value_of
 
 ROOT = Path(__file__).parents[2]

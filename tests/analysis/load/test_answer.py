@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.load.answer import answer, parts_sentence, speed_sentence, trust_sentence
+from analysis.load.runs import load_run
+from analysis.load.summary import RunSummary, summarise
+
+
+def summary_of(build, folder: Path, **options) -> RunSummary:
+    return summarise(load_run(build.write(folder, **options)))
+
+
+def test_the_fastest_is_named_with_ratio_interval_and_n(build, tmp_path: Path) -> None:
+    summary = summary_of(build, tmp_path, resolutions_px=(28, 64))
+    sentence = speed_sentence(summary)
+    assert "ONNX Runtime at 28 and 64 px" in sentence
+    assert "times as fast as PyTorch at 28 px" in sentence
+    assert "n = 900 requests" in sentence
+    for lead in summary.leads:
+        assert f"{lead.ratio.value:.2f} ({lead.ratio.low:.2f} to {lead.ratio.high:.2f})" in sentence
+
+
+def test_contenders_within_the_noise_are_not_ranked(build, tmp_path: Path) -> None:
+    sentence = speed_sentence(summary_of(build, tmp_path, runtimes=("twin_a", "twin_b")))
+    assert "cannot be told apart at 28 px" in sentence
+    assert "times as fast" not in sentence
+
+
+def test_different_winners_get_a_clause_each(build, tmp_path: Path) -> None:
+    def slow_at_64(cell, records, outcome):
+        if (cell.runtime, cell.resolution_px) == ("onnx", 64):
+            records = build.records(cell, slower=20)
+        return records, outcome
+
+    sentence = speed_sentence(summary_of(build, tmp_path, resolutions_px=(28, 64), edit=slow_at_64))
+    assert "ONNX Runtime at 28 px" in sentence
+    assert "; PyTorch at 64 px" in sentence
+
+
+def test_a_single_runtime_is_not_called_fast(build, tmp_path: Path) -> None:
+    assert "the only one measured" in speed_sentence(summary_of(build, tmp_path, runtimes=("pytorch",)))
+
+
+def test_a_run_without_a_valid_cell_claims_nothing(build, tmp_path: Path) -> None:
+    summary = summary_of(build, tmp_path, edit=lambda cell, records, outcome: (records, None))
+    speed, parts, trust = answer(summary)
+    assert "nothing about speed" in speed
+    assert "not known" in parts
+    assert trust.startswith("0 of 2 cells are valid, 2 missing")
+
+
+def test_a_run_without_cells_claims_nothing(build, tmp_path: Path) -> None:
+    assert "nothing about speed" in speed_sentence(summary_of(build, tmp_path, runtimes=()))
+
+
+def test_the_models_share_encloses_every_contenders_interval(build, tmp_path: Path) -> None:
+    summary = summary_of(build, tmp_path)
+    taxes = [contender.figures.serving_tax for contender in summary.contenders]
+    low, high = 100 / max(tax.high for tax in taxes), 100 / min(tax.low for tax in taxes)
+    assert f"{low:.0f} to {high:.0f} % of the round trip at 28 px" in parts_sentence(summary)
+    assert "network and framework" in parts_sentence(summary)
+
+
+def test_invalid_and_missing_cells_are_counted_apart(build, tmp_path: Path) -> None:
+    def spoil(cell, records, outcome):
+        if cell.runtime == "onnx":
+            return records, None
+        return records, build.outcome(cell, records, dropped=2 if cell.runtime == "jax" else 0)
+
+    sentence = trust_sentence(summary_of(build, tmp_path, runtimes=("pytorch", "jax", "onnx"), edit=spoil))
+    assert sentence.startswith("1 of 3 cells are valid, 1 invalid, 1 missing")
+
+
+def test_accuracy_names_its_images_and_is_not_claimed_for_rendered_ones(build, tmp_path: Path) -> None:
+    real = trust_sentence(summary_of(build, tmp_path / "real"))
+    assert "PBC, BloodMNIST recipe, own 7:1:2 split" in real
+    assert "right for 96.1 to 99.0 %" in real
+    rendered = trust_sentence(summary_of(build, tmp_path / "rendered", data_is_real=False))
+    assert "right for" not in rendered
+    assert "accuracy is not" in rendered
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_agreement_is_claimed_only_for_images_that_were_compared(build, tmp_path: Path, real: bool) -> None:
+    assert "every one of 800 image answers" in trust_sentence(summary_of(build, tmp_path / "with", data_is_real=real))
+    folder = build.write(tmp_path / "without", data_is_real=real)
+    for path in (folder / "offline").iterdir():
+        path.unlink()
+    assert "no answer was compared" in trust_sentence(summarise(load_run(folder)))
