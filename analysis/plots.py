@@ -18,7 +18,6 @@ from analysis.wording import runtime_name
 
 Spec = dict[str, Any]
 
-NS_PER_MS = 1_000_000
 
 # Okabe and Ito's palette, by runtime: at least 3:1 on white and on near-black.
 RUNTIME_COLOURS = {

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.statistics.intervals import wilson
+from contract.timing import NS_PER_S
 
 FloatColumn = NDArray[np.float64]
 NumberColumn = NDArray[Any]
@@ -28,7 +29,6 @@ BOUND_CONFIDENCE = 0.99  # LoadGen's, for its one-sided bound and for the fewest
 DRAWS = 1_000
 RATE_SLICES = 30
 _RELABELLINGS = 20_000
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

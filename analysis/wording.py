@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis.statistics import Absent, Estimate, Figure
+from contract.timing import NS_PER_MS
 
-NS_PER_MS = 1_000_000
 NONE = "–"
 
 # Where a runtime's own way of writing its name is not the word in the command line.

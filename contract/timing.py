@@ -16,7 +16,9 @@ from functools import lru_cache
 TIMING_HEADER = "Server-Timing"
 PARTS = ("read", "decode", "preprocess", "queue", "infer", "encode")
 TOTAL = "total"
+NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 _QUOTED_TEXT = re.compile(r'desc\s*=\s*"(?:[^"\\]|\\.)*"')
 
 

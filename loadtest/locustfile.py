@@ -34,6 +34,7 @@ from contract.dataset import load_dataset
 from contract.errors import HemaBenchError, InvalidSettings
 from contract.records.load import SETTINGS_OF_KINDS, Scenario
 from contract.storage import read_json
+from contract.timing import NS_PER_MS
 from loadtest.generator.alarm import create_alarm
 from loadtest.generator.connecting import watch_connections
 from loadtest.generator.exchange import Reply, exchange
@@ -45,7 +46,6 @@ from loadtest.generator.plan import LoadPlan
 from loadtest.generator.workers import MasterSide, Share, WorkerSide, share_of
 from loadtest.scenarios import CLOSED_LOOP, KINDS
 
-NS_PER_MS = 1_000_000
 EXIT_LOAD_BROKE_OFF = 3
 LOOK_AFTER_S = 0.25
 # More than the requests in flight, so that no request ever waits for a connection slot of our own.

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import InvalidSettings
 from contract.records.load import Scenario, ScenarioKind
+from contract.timing import NS_PER_S
 from loadtest.steps import Step, next_step
 
-NS_PER_S = 1_000_000_000
 CLOSED_LOOP = "closed_loop"
 OPEN_LOOP = "open_loop"
 KINDS = get_args(ScenarioKind)

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from analysis.comparison.comparing import BETWEEN, Comparison, Pair
 from analysis.load.sentences import difference_words
-from analysis.wording import NS_PER_MS, runtime_name, scenario_name, whole
+from analysis.wording import runtime_name, scenario_name, whole
+from contract.timing import NS_PER_MS
 
 SAYS_STYLES = {"faster": "green", "slower": "red"}
 

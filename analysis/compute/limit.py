@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from analysis.statistics import Absent, Estimate, Figure
 from contract.architecture import FLOAT32_BYTES, ModelSpec
 from contract.records.compute import MachineLimits, Precision, Shape
+from contract.timing import NS_PER_S
 
-NS_PER_S = 1e9
 BYTES_OF: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from analysis.statistics import Absent, Figure, NumberColumn, across_runs
 from contract.records.compute import CallBlock, Shape
-
-NS_PER_S = 1e9
+from contract.timing import NS_PER_S
 
 Place = tuple[str, int, Shape]  # runtime, threads, shape
 Measure = Callable[[Sequence[CallBlock]], float]

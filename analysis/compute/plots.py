@@ -8,9 +8,10 @@ import altair as alt
 
 from analysis.compute.limit import Roof
 from analysis.compute.summary import ComputeCell, ComputeSummary
-from analysis.plots import NS_PER_MS, Spec, chosen_runtimes, resolution_axis, runtime_colour, runtime_shape, styled
+from analysis.plots import Spec, chosen_runtimes, resolution_axis, runtime_colour, runtime_shape, styled
 from analysis.statistics import Estimate
 from analysis.wording import interval_of, runtime_name, value_of
+from contract.timing import NS_PER_MS
 
 # Roofs are drawn from a quarter of the least intensity to four times the largest.
 MARGIN = 4.0

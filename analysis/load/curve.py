@@ -11,9 +11,7 @@ from analysis.load.runs import Requests
 from analysis.statistics import Absent, Estimate, Figure, median, percentile
 from contract.records.load import CellOutcome, Scenario, StepOutcome
 from contract.statistics.rates import holds_limit, keeps_up
-
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
+from contract.timing import NS_PER_MS, NS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,19 +11,10 @@ from analysis.load.curve import Curve, Point
 from analysis.load.figures import QUANTILES, Figures
 from analysis.load.summary import Contender, RunSummary
 from analysis.load.tax import EVEN, ServingTax
-from analysis.plots import (
-    NS_PER_MS,
-    Spec,
-    chosen_runtimes,
-    decade_ticks,
-    resolution_axis,
-    runtime_colour,
-    runtime_shape,
-    styled,
-)
+from analysis.plots import Spec, chosen_runtimes, decade_ticks, resolution_axis, runtime_colour, runtime_shape, styled
 from analysis.statistics import Estimate, Figure
 from analysis.wording import interval_of, part_name, runtime_name, value_of
-from contract.timing import PARTS
+from contract.timing import NS_PER_MS, PARTS
 
 Quantity = Literal["response", "infer"]
 

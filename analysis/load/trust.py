@@ -10,9 +10,10 @@ from analysis.load.summary import RunSummary, summarise
 from analysis.markdown import machine_line, markdown_table
 from analysis.side_by_side.referees import RefereeSummary, agreement_lines
 from analysis.statistics import Figure, median, percentile
-from analysis.wording import NS_PER_MS, interval_of, scenario_name, value_of
+from analysis.wording import interval_of, scenario_name, value_of
 from contract.blood_cells import NOTICE
 from contract.records.load import Scenario
+from contract.timing import NS_PER_MS
 
 _STALL = ("load", "made by", "answers", "p50 ms", "p95 ms", "longest ms", "the run's own verdict")
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from analysis.load.answers import agreement_with, without_class
 from analysis.load.curve import curve_of
-from analysis.load.judging.findings import NS_PER_MS, Evidence, Finding, Limits
+from analysis.load.judging.findings import Evidence, Finding, Limits
 from analysis.load.judging.machine import busy_machine, clock, compilations, other_guests, other_programs
 from analysis.load.judging.stationarity import drift
 from analysis.load.runs import NOT_RECORDED, RecordedCell, Run
 from analysis.statistics import fewest_requests, name_of
 from contract.records.load import CellOutcome, Scenario
-from contract.timing import PARTS, TOTAL
+from contract.timing import NS_PER_MS, PARTS, TOTAL
 
 Status = Literal["valid", "invalid", "missing"]
 

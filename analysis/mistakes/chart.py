@@ -8,10 +8,11 @@ import altair as alt
 
 from analysis.mistakes.summary import Effect, MistakesSummary
 from analysis.mistakes.wording import leaders_name
-from analysis.plots import NS_PER_MS, RUNTIME_COLOURS, Spec, decade_ticks, static_svg, styled
+from analysis.plots import RUNTIME_COLOURS, Spec, decade_ticks, static_svg, styled
 from analysis.statistics import Estimate
 from analysis.wording import runtime_name
 from contract.records.mistakes import FRAMEWORKS
+from contract.timing import NS_PER_MS
 
 ROW_PX = 44
 WIDTH_PX = 520

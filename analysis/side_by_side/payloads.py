@@ -18,8 +18,8 @@ from analysis.wording import runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.payloads import JPEG, NUMBERS, PAYLOADS_FILE, PNG, TENSOR, PayloadComparison, PayloadWindow
 from contract.storage import read_json
+from contract.timing import NS_PER_MS
 
-NS_PER_MS = 1e6
 DRAWS = 2_000
 FORM_NAMES = {PNG: "PNG", JPEG: "JPEG", TENSOR: "raw FP32 tensor", NUMBERS: "JSON numbers"}
 

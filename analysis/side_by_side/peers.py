@@ -18,8 +18,8 @@ from analysis.word_tables import WordTable, terminal_table
 from contract.blood_cells import NOTICE
 from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
 from contract.storage import read_json
+from contract.timing import NS_PER_MS, NS_PER_S, NS_PER_US
 
-NS_PER_MS, NS_PER_US, NS_PER_S = 1e6, 1e3, 1e9
 DRAWS = 2_000
 NAMES = {
     OURS: "HemaBench",

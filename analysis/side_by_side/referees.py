@@ -32,8 +32,8 @@ from contract.records.referees import (
     RefereeWindow,
 )
 from contract.storage import read_json
+from contract.timing import NS_PER_MS
 
-NS_PER_MS = 1e6
 DRAWS = 2_000
 CLIENT_NAMES = {LOCUST: "HemaBench (Locust)", LOADGEN: "MLPerf LoadGen", WRK: "wrk", WIRE: "raw sockets"}
 SCENARIO_NAMES = {SINGLE_STREAM: "SingleStream", SERVER: "Server"}

@@ -15,8 +15,8 @@ from analysis.training import scores
 from contract.dataset import Split
 from contract.errors import RunInvalid
 from contract.records.training import Predictions, TrainingRun, load_training_run, training_run_folders
+from contract.timing import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 TARGET_ACCURACY = 0.97  # the study that this project answers reports "above 97 %"
 Network = tuple[str, int]  # model, resolution_px
 

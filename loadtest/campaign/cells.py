@@ -11,9 +11,9 @@ from pathlib import Path
 from contract.errors import HemaBenchError, RunInvalid
 from contract.records.journal import read_journal
 from contract.records.load import ABORTED, REQUESTS_FILE, Cell, CellOutcome, RequestRecord
+from contract.timing import NS_PER_S
 from loadtest.generator.launch import Ticking, offer
 from loadtest.generator.plan import LoadPlan, LoadTally
-from loadtest.scenarios import NS_PER_S
 from loadtest.service.machine import MachineWatch
 from loadtest.service.processes import NOT_PINNED, CoreSplit
 from loadtest.service.server import RunningService, ServiceReport, ask_service

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-NS_PER_MS = 1_000_000
+from contract.timing import NS_PER_MS
 
 
 def event_times_ns(device: str, call: Callable[[], object], calls: int) -> tuple[int, ...]:

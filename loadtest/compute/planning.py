@@ -12,13 +12,13 @@ from contract.environment import describe_environment
 from contract.errors import InvalidSettings
 from contract.records.compute import ComputePlan, InputKind, Shape, Sitting
 from contract.records.load import NULL_RUNTIME, ArtifactFacts
+from contract.timing import NS_PER_MS
 from loadtest.artifacts import artifact_facts
 from loadtest.folders import new_run_name
 from loadtest.service.processes import own_cores
 from serving.runtimes import RUNTIMES, entry_of, require_runtime
 
 DIVISIONS = ("closed", "open", "all")
-NS_PER_MS = 1_000_000
 # A median takes 11 values before its interval holds (analysis.statistics.fewest_requests).
 CALLS_OF_A_MEDIAN = 11
 

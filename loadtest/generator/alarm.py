@@ -14,7 +14,8 @@ from typing import Protocol
 
 import gevent
 
-NS_PER_S = 1_000_000_000
+from contract.timing import NS_PER_S
+
 _CLOCK_MONOTONIC = 1  # what time.perf_counter_ns reads on Linux
 _ABSOLUTE = 1
 

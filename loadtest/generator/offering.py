@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from contract.records.journal import JournalWriter
 from contract.records.load import REQUESTS_FILE, Phase, StepOutcome
 from contract.storage import write_json
+from contract.timing import NS_PER_S
 from loadtest.generator.exchange import Reply
 from loadtest.generator.ledger import Ledger, OpenRequest
 from loadtest.generator.payloads import Payload
 from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
 from loadtest.generator.workers import ALL, Agree, Share, alone
-from loadtest.scenarios import CLOSED_LOOP, NS_PER_S, arrivals_of
+from loadtest.scenarios import CLOSED_LOOP, arrivals_of
 from loadtest.steps import Step, next_step
 
 _SETTLING_S = 0.01  # how often the end looks for answers that are still out

@@ -40,6 +40,7 @@ from contract.records.mistakes import (
 from contract.records.seal import seal_folder
 from contract.reference import reference_logits
 from contract.storage import sha256_of_file, write_json
+from contract.timing import NS_PER_S
 from contract.weights import Weights, load_weights
 from loadtest.compute.link import Link, linked_process
 from loadtest.folders import create_folder, new_run_name
@@ -48,7 +49,6 @@ from loadtest.mistakes.table import BURST_CALLS, answering_ways, chosen_mistakes
 from loadtest.mistakes.worker import Command, Reply, WorkerSettings
 from loadtest.service.processes import own_cores
 
-NS_PER_S = 1_000_000_000
 CHECKED = 2  # images whose logits are held against the reference
 WARMUP_CALLS = 20
 LOOP_LIMIT_S = 2.0  # of a loop whose length is part of the mistake: enough for its queue to fill at any size

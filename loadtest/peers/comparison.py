@@ -27,6 +27,7 @@ from contract.progress import Progress, silent
 from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
 from contract.records.seal import seal_folder
 from contract.storage import write_json
+from contract.timing import NS_PER_S
 from loadtest.generator.payloads import encode_png
 from loadtest.peers.wire import closed_loop, request_bytes
 from loadtest.service.processes import CoreSplit, split_cores
@@ -34,7 +35,6 @@ from loadtest.service.server import RunningService, running_service, serve_comma
 from loadtest.service.turns import all_stopped, family_of, on_cores, running_alone
 
 PATH = "/v1/classify"
-NS_PER_S = 1_000_000_000
 _BOUNDARY = "hemabench-peers"
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 
 from contract.errors import ServiceFailed
+from contract.timing import NS_PER_S
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 _OK = b" 200 "
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 65_536
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(slots=True)

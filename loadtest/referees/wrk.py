@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import RunInvalid
+from contract.timing import NS_PER_US
 from loadtest.service.processes import guarded_process, last_lines
 
 BODY_FILE, SCRIPT_FILE, LOG_FILE = "body.bin", "report.lua", "wrk.log"
-NS_PER_US = 1_000
 _START_ALLOWANCE_S = 30.0
 _MARK = "hemabench-wrk "
 # The body is read from a file, for Lua's own literals cannot hold every byte.

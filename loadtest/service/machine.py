@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.records.load import MachineUse
+from contract.timing import NS_PER_S
 from loadtest.service.processes import CoreSplit, own_cores
 
 PROC_STAT = Path("/proc/stat")
 CPUS = Path("/sys/devices/system/cpu")
-_NS_PER_S = 1_000_000_000
 _CLOCK_EVERY_S = 1.0
 # Columns of a line of /proc/stat after its name; guests are counted in user and nice.
 _BUSY = ("user", "nice", "system", "irq", "softirq")
@@ -97,7 +97,7 @@ def used_ns(stat: Path, cores: Sequence[int]) -> tuple[int, int] | None:
             busy += sum(ticks.get(column, 0) for column in _BUSY)
             stolen += ticks.get("steal", 0)
             found = True
-    tick_ns = _NS_PER_S // os.sysconf("SC_CLK_TCK")
+    tick_ns = NS_PER_S // os.sysconf("SC_CLK_TCK")
     return (busy * tick_ns, stolen * tick_ns) if found else None
 
 
@@ -135,4 +135,4 @@ def _own_ns(service: int) -> int:
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         usage = resource.getrusage(who)
         total_s += usage.ru_utime + usage.ru_stime
-    return int(total_s * _NS_PER_S)
+    return int(total_s * NS_PER_S)

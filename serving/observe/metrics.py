@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from contract.timing import NS_PER_S
 from serving.runtimes.base import Runtime
 
-NS_PER_S = 1_000_000_000
 # Seconds; a small model on a CPU answers in a fraction of a millisecond.
 BUCKETS_S = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0, 8.0)
 _BUCKETS_NS = [round(bound * NS_PER_S) for bound in BUCKETS_S]

@@ -25,12 +25,12 @@ from contract.records.load import (
     Scenario,
 )
 from contract.storage import write_json
+from contract.timing import NS_PER_MS
 
 RUNTIMES = ("pytorch", "tensorflow", "jax", "onnx")
 INFER_MS = {"pytorch": 0.9, "tensorflow": 1.3, "jax": 0.8, "onnx": 0.35}
 FORMATS = {"pytorch": "torch_export", "tensorflow": "saved_model", "jax": "stablehlo", "onnx": "onnx"}
 IMAGES = 400
-NS_PER_MS = 1_000_000
 DIGEST = "a" * 64
 
 Edit = Callable[[Cell, list[RequestRecord], CellOutcome], tuple[list[RequestRecord], CellOutcome | None]]

@@ -19,8 +19,9 @@ import pytest
 from contract.records.journal import read_journal
 from contract.records.load import REQUESTS_FILE, STEPPED_KINDS, RequestRecord
 from contract.storage import read_json
+from contract.timing import NS_PER_S
 from loadtest.generator.plan import TALLY_FILE, LoadTally
-from loadtest.scenarios import KINDS, NS_PER_S
+from loadtest.scenarios import KINDS
 from loadtest.service.processes import CODE, guarded_process, last_lines
 from loadtest.service.server import free_port
 

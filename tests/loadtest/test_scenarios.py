@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import InvalidSettings
-from loadtest.scenarios import NS_PER_S, PROFILES, Profile, arrivals_of, poisson_arrivals_ns, profile_named
+from contract.timing import NS_PER_S
+from loadtest.scenarios import PROFILES, Profile, arrivals_of, poisson_arrivals_ns, profile_named
 
 rates = st.floats(0.5, 2_000)
 durations = st.floats(0.1, 20)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from contract.errors import InvalidSettings
 from contract.records.load import Scenario, StepOutcome
 from contract.statistics.rates import binomial_cdf, holds_limit, keeps_up
-from loadtest.scenarios import NS_PER_S, arrivals_of
+from contract.timing import NS_PER_S
+from loadtest.scenarios import arrivals_of
 from loadtest.steps import (
     LONGEST_LADDER,
     LONGEST_SEARCH,

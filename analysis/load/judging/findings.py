@@ -8,8 +8,6 @@ from analysis.load.runs import Requests
 from contract.errors import InvalidSettings
 from contract.records.load import ArtifactFacts, CellOutcome, OfflinePredictions
 
-NS_PER_MS = 1_000_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

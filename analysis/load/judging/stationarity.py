@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.load.judging.findings import NS_PER_MS, Evidence, Finding
+from analysis.load.judging.findings import Evidence, Finding
 from analysis.load.runs import Requests
 from analysis.statistics import Absent, Estimate, fewest_requests, median
+from contract.timing import NS_PER_MS
 
 # perf_analyzer's rule: each of three windows within a tenth of their mean.
 WINDOWS = 3

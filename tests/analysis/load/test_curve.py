@@ -16,8 +16,8 @@ from analysis.load.summary import summarise
 from analysis.load.tables import summary_tables
 from analysis.statistics import Absent, Estimate
 from contract.records.load import CellOutcome, RequestRecord, Scenario, StepOutcome
+from contract.timing import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 STEP_S = 5
 # Rate, and the response time of every request in seconds: it keeps up with 200/s, and at 400/s a queue grows.
 STEPS = ((100, 0.010), (200, 0.015), (400, 3.0))

@@ -10,6 +10,7 @@ import pytest
 
 from contract.environment import Environment
 from contract.records.training import EpochRecord, Predictions, TrainingRun, run_name, save_training_run
+from contract.timing import NS_PER_S
 
 ENVIRONMENT = Environment(
     cpu_model="a processor",
@@ -21,7 +22,6 @@ ENVIRONMENT = Environment(
     python="3.11",
     libraries={"numpy": "2"},
 )
-NS_PER_S = 1_000_000_000
 IMAGES = 160
 
 

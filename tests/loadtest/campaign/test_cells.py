@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from contract.errors import RunInvalid
 from contract.records.load import Cell, RequestRecord
+from contract.timing import NS_PER_S
 from loadtest.campaign.cells import Surroundings, capacity_per_s, failed_cell, imbalance, measure_cell
 from loadtest.generator.plan import LoadTally
-from loadtest.scenarios import NS_PER_S
 from loadtest.service.processes import split_cores
 
 CELL = Cell(runtime="fake", resolution_px=28, scenario="closed_loop")

@@ -13,10 +13,11 @@ from contract.records.journal import read_journal
 from contract.records.load import ABORTED, REQUESTS_FILE, Cell, RequestRecord
 from contract.statistics.rates import holds_limit, keeps_up
 from contract.storage import read_json
+from contract.timing import NS_PER_S
 from loadtest.campaign.cells import Surroundings, imbalance, measure_cell
 from loadtest.generator.launch import Ticking, offer
 from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
-from loadtest.scenarios import NS_PER_S, arrivals_of
+from loadtest.scenarios import arrivals_of
 from loadtest.steps import LONGEST_SEARCH, SEARCH_RESOLUTION
 
 STALL_S = 2.0

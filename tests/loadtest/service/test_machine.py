@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.timing import NS_PER_S
 from loadtest.service.machine import MachineWatch, clock_hz, times_throttled, used_ns
 from loadtest.service.processes import split_cores
 
-NS_PER_S = 1_000_000_000
 STAT = """cpu  900 90 90 9000 9 9 9 9 0 0
 cpu0 100 20 30 5000 40 1 2 7 50 60
 cpu1 10 0 5 6000 3 0 0 1 0 0
