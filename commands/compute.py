@@ -28,6 +28,9 @@ from commands.options import (
 from commands.report import conclude
 from contract.errors import InvalidSettings
 
+Profile = Annotated[
+    str, typer.Option("--profile", help="quick (4 minutes), full (15), or card: batches up to 1,024, for a GPU.")
+]
 Division = Annotated[str, typer.Option("--division", help="closed: like for like; open: tuned; all.")]
 InPlaceOfADivision = Annotated[
     list[str] | None,
@@ -62,7 +65,9 @@ Pixels = Annotated[bool, typer.Option("--uint8", help="Hand over pixels: scaling
 
 
 def compute(
-    profile: Annotated[str, typer.Option("--profile", help="quick (4 minutes) or full (15).")] = "full",
+    profile: Annotated[
+        str, typer.Option("--profile", help="quick (4 minutes), full (15), or card: batches up to 1,024.")
+    ] = "full",
     division: Division = "closed",
     runtimes: InPlaceOfADivision = None,
     resolutions: SomeSides = None,
@@ -96,7 +101,7 @@ def compute(
     )
     require_device(parse_device(device))
     require_run(results, resume)
-    names = tuple(runtimes) if runtimes else _installed(division)
+    names = tuple(runtimes) if runtimes else _installed(division, device)
     if baseline is not None and baseline not in names:
         raise InvalidSettings(f"baseline {baseline!r} is not measured; choose one of: {', '.join(names)}")
     settings = ComputeSettings(
@@ -124,14 +129,15 @@ def compute(
     conclude(folder, as_json, baseline=baseline, page=page)
 
 
-def _installed(division: str) -> tuple[str, ...]:
-    """The runtimes of ``division`` whose packages are here; the others are named."""
+def _installed(division: str, device: Device) -> tuple[str, ...]:
+    """The runtimes of ``division`` for ``device`` whose packages are here; the others are named."""
     from contract.errors import RuntimeUnavailable
     from loadtest.compute.planning import runtimes_of
+    from serving.inference.devices import parse_device
     from serving.runtimes import require_runtime
 
     names = []
-    for name in runtimes_of(division):
+    for name in runtimes_of(division, parse_device(device)):
         try:
             require_runtime(name)
         except RuntimeUnavailable as missing:

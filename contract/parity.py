@@ -17,7 +17,7 @@ from contract.preprocessing import scale_pixels
 from contract.storage import write_atomically
 
 Predict = Callable[[FloatArray], FloatArray]
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "tf32", "bfloat16", "int8"]
 
 # Batch 1 is what a service runs; 5 is no power of two and differs from any size traced at export.
 PARITY_BATCHES = (1, 5)
@@ -42,6 +42,8 @@ class Tolerance:
 # In bfloat16 OpenVINO and TensorFlow differ by up to 0.16 on hemanet's golden batch of 28 px; this is twice that.
 TOLERANCES: dict[Precision, Tolerance] = {
     "float32": Tolerance(),
+    # TensorFloat-32 keeps ten bits of each factor, bfloat16 seven: an eighth of what that may differ by.
+    "tf32": Tolerance(absolute=0.04, relative=0.006, tie=0.04),
     "bfloat16": Tolerance(absolute=0.3, relative=0.05, tie=0.3),
     # Eight bits move logits by up to 1.4 on the same images, so they are not held to a tolerance: what an artifact in
     # int8 may lose is accuracy, measured on validation images before it is made (train/quantisation).

@@ -20,8 +20,12 @@ SOURCES = [*sorted(path for package in PACKAGES for path in (ROOT / package).rgl
 ALLOWED_CROSSINGS = {
     (f"loadtest/compute/{name}.py", place)
     for name, place in (
+        ("energy", "serving.inference.devices"),
+        ("limits", "serving.runtimes"),
         ("link", "serving.runtimes"),
+        ("planning", "serving.inference.devices"),
         ("planning", "serving.runtimes"),
+        ("transfers", "serving.inference.devices"),
         ("worker", "serving.runtimes"),
         ("worker", "serving.inference.devices"),
     )
@@ -40,6 +44,7 @@ HOMES = {
         "loadtest/mistakes/pytorch.py",
         "train/frameworks/pytorch.py",
         "serving/runtimes/pytorch.py",
+        "serving/runtimes/pytorch_cuda.py",
         "serving/runtimes/pytorch_tuned.py",
         "serving/runtimes/pytorch_winograd.py",
     },

@@ -18,7 +18,7 @@ from contract.architecture import FLOAT32_BYTES, ModelSpec
 from contract.records.compute import MachineLimits, Precision, Shape
 from contract.timing import NS_PER_S
 
-BYTES_OF: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+BYTES_OF: dict[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 2, "int8": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.compute.card import OnCard, on_card
 from analysis.compute.limit import Reached, Roof, reached, roofs_of, work_of
 from analysis.compute.measures import (
     Place,
@@ -43,7 +44,8 @@ class ComputeCell:
     """One runtime with a number of threads at one shape.
 
     Percentiles are of all calls of all processes; rates, ratios and first calls are over processes.
-    ``reasons`` say why its numbers must not be compared, ``warnings`` what to know of them.
+    ``card`` is None on the processor. ``reasons`` say why its numbers must not be compared, ``warnings`` what to know
+    of them.
     """
 
     runtime: str
@@ -58,7 +60,7 @@ class ComputeCell:
     cpu_s_per_image: Figure
     first_call_ns: Figure
     ratio: Figure
-    event_p50_ns: Figure
+    card: OnCard | None
     reached: Reached | None
     busy_threads: int
     peak_memory_bytes: int
@@ -154,7 +156,7 @@ def summarise_compute(run: ComputeRun, *, baseline: str | None = None) -> Comput
     firsts: dict[Place, list[FirstCall]] = defaultdict(list)
     for first in run.first_calls:
         firsts[first.runtime, first.sitting.threads, first.shape].append(first)
-    roofs = roofs_of(run.limits) if run.plan.device == "cpu" else {}
+    roofs = roofs_of([limit for limit in run.limits if limit.device == run.plan.device])
     cells = [_cell(run, place, found, firsts[place], blocks, baseline, roofs) for place, found in blocks.items()]
     cells = _comparable(_self_tested(cells, run.plan.device), baseline)
     scalings, changes = _growth(run, cells, blocks)
@@ -188,7 +190,6 @@ def _cell(
     runtime, threads, shape = place
     rng = _stream(run, place)
     calls = np.concatenate([block.took_ns for block in blocks])
-    events = np.concatenate([np.array(block.event_ns, np.int64) for block in blocks])
     processes = list(of_processes(blocks).values())
     p50 = _of_calls(percentile(calls, 0.5))
     spec = None if runtime == NULL_RUNTIME else _spec_of(run, runtime)
@@ -206,9 +207,7 @@ def _cell(
         cpu_s_per_image=over_processes(processes, cpu_s_per_image, rng),
         first_call_ns=across_runs([first.took_ns for first in firsts], rng) if firsts else Absent("not recorded"),
         ratio=_ratio(run, place, all_blocks, baseline),
-        event_p50_ns=_of_calls(percentile(events, 0.5))
-        if len(events)
-        else Absent("this device has no clock of its own"),
+        card=None if run.plan.device == "cpu" or spec is None else on_card(processes, rng),
         reached=None
         if spec is None
         else reached(work_of(spec, shape, precision), p50, roofs.get((threads, precision))),

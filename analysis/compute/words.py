@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.compute.card import OnCard
 from analysis.compute.limit import Reached, Roof
 from analysis.compute.summary import ComputeCell, ComputeStart, ComputeSummary, CrossingRow, ScalingRow
 from analysis.statistics import Estimate, Figure
@@ -17,7 +18,7 @@ PLACE = ("px", "batch", "runtime")
 
 def all_tables(summary: ComputeSummary) -> list[WordTable]:
     """Everything that a run has to say in numbers, without those tables that would be empty."""
-    tables = [table(summary, threads) for threads in summary.threads for table in (times_table, use_table)]
+    tables = [table(summary, threads) for threads in summary.threads for table in (times_table, card_table, use_table)]
     tables += [limits_table(summary), starts_table(summary), scaling_table(summary), crossings_table(summary)]
     return [table for table in tables if table.rows]
 
@@ -31,6 +32,18 @@ def times_table(summary: ComputeSummary, threads: int) -> WordTable:
         headings=(*PLACE, "calls", "p50", "p90", "p99", f"÷ {runtime_name(summary.baseline)}", "first call", "verdict"),
         labels=len(PLACE),
         rows=tuple(_times_row(summary, cell) for cell in summary.of_threads(threads)),
+    )
+
+
+def card_table(summary: ComputeSummary, threads: int) -> WordTable:
+    """One row per valid cell on a card: its clock beside the host's, the copies apart, the energy."""
+    return WordTable(
+        title=f"One call on the card, {_threads(threads)}",
+        note="In ms, medians. Host: from host array to host logits. Card: between two events around such a call. "
+        "Copies: of the same input and logits, nothing computed. Energy: by the card's own counter, idle included.",
+        headings=(*PLACE, "host", "card", "copy to the card", "copy to the host", "J per 1,000 images"),
+        labels=len(PLACE),
+        rows=tuple(_card_row(cell, cell.card) for cell in summary.of_threads(threads) if cell.valid and cell.card),
     )
 
 
@@ -91,7 +104,7 @@ def limits_table(summary: ComputeSummary) -> WordTable:
         rows.append((str(limit.threads), "triad through memory", f"{bandwidth:,.1f} GB/s", limit.triad.library))
     return WordTable(
         title="What the machine can do",
-        note="The fastest of repeated square products and of a = b + s · c over arrays of 128 MiB, on the same cores.",
+        note="The fastest of repeated square products and of a = b + s · c over arrays that no cache holds.",
         headings=("threads", "what", "limit", "by"),
         labels=4,
         rows=tuple(rows),
@@ -142,6 +155,11 @@ def _times_row(summary: ComputeSummary, cell: ComputeCell) -> tuple[str, ...]:
         _shown(cell.first_call_ns, "bare_ms"),
         verdict_of(cell),
     )
+
+
+def _card_row(cell: ComputeCell, card: OnCard) -> tuple[str, ...]:
+    times = (cell.p50_ns, card.event_p50_ns, card.to_card_p50_ns, card.to_host_p50_ns)
+    return (*_place_of(cell), *(_shown(time, "bare_ms") for time in times), _scaled(card.energy_j_per_image, 1e3))
 
 
 def _use_row(cell: ComputeCell) -> tuple[str, ...]:

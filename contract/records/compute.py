@@ -34,7 +34,7 @@ BLOCKS_FILE = "blocks.journal"
 
 InputKind = Literal["float32", "uint8"]
 # What a machine may multiply in; a runtime computes in one of them, too.
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "tf32", "bfloat16", "int8"]
 
 
 def is_compute_folder(folder: Path) -> bool:
@@ -135,7 +135,9 @@ class CallBlock:
     ``settling_ns`` are calls before them that refill caches and are not measured; ``wall_ns`` and
     ``cpu_ns`` (all threads) span the measured calls. ``busy_threads`` used more than a hundredth of
     that time; ``sleepers_cpu_ns`` is what all other runtimes' processes used meanwhile.
-    ``event_ns`` are the device's own times of separate calls, where it has a clock.
+    ``event_ns`` are the device's own times of separate calls, where it has a clock; ``to_card_ns`` and
+    ``to_host_ns`` those of copying input and logits alone. ``energy_mj`` is what a card drew during the measured
+    calls, where its driver counts it.
     """
 
     runtime: str
@@ -150,6 +152,9 @@ class CallBlock:
     compilations: int
     sleepers_cpu_ns: int
     event_ns: tuple[int, ...] = ()
+    to_card_ns: tuple[int, ...] = ()
+    to_host_ns: tuple[int, ...] = ()
+    energy_mj: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +184,10 @@ class Triad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineLimits:
-    """What this machine can do with ``threads``; ``missing`` says why a precision has no peak."""
+    """What ``device`` can do, the processor with ``threads``; ``missing`` says why a precision has no peak."""
 
     threads: int
     peaks: tuple[Peak, ...]
     triad: Triad
     missing: dict[str, str]
+    device: str = "cpu"

@@ -213,6 +213,9 @@ class _Measuring:
             compilations=reply.compilations,
             sleepers_cpu_ns=sum(used_ns(one, other) for one, other in zip(before, after, strict=True)),
             event_ns=reply.event_ns,
+            to_card_ns=reply.to_card_ns,
+            to_host_ns=reply.to_host_ns,
+            energy_mj=reply.energy_mj,
         )
 
 
@@ -232,14 +235,14 @@ def _caches(folder: Path) -> dict[str, str]:
 
 
 def _measure_limits(folder: Path, plan: ComputePlan, progress: Progress) -> None:
-    """Once per number of threads, on the same cores; of the processor, not of a GPU."""
+    """Once per number of threads, on the same cores, of the device that is measured."""
     path = folder / LIMITS_FILE
     if path.is_file():
         return
     limits: list[MachineLimits] = []
     for threads in dict.fromkeys(sitting.threads for sitting in plan.sittings):
         progress(f"limits of the machine, threads: {threads}", 0, 1)
-        limits.append(measure_limits(threads, own_cores()[:threads], folder / "logs" / "limits.log"))
+        limits.append(measure_limits(plan.device, threads, own_cores()[:threads], folder / "logs" / "limits.log"))
     write_json(path, limits)
 
 

@@ -16,7 +16,8 @@ from contract.timing import NS_PER_MS
 from loadtest.artifacts import artifact_facts
 from loadtest.folders import new_run_name
 from loadtest.service.processes import own_cores
-from serving.runtimes import RUNTIMES, entry_of, require_runtime
+from serving.inference.devices import CPU, Device, parse_device
+from serving.runtimes import RUNTIMES, entry_of, require_made_for, require_runtime
 
 DIVISIONS = ("closed", "open", "all")
 # A median takes 11 values before its interval holds (analysis.statistics.fewest_requests).
@@ -39,6 +40,9 @@ class ComputeProfile:
 PROFILES = {
     "full": ComputeProfile(
         name="full", resolutions_px=RESOLUTIONS_PX, batches=(1, 8, 32, 128), processes=3, rounds=2, block_ms=250
+    ),
+    "card": ComputeProfile(
+        name="card", resolutions_px=RESOLUTIONS_PX, batches=(1, 8, 64, 256, 1024), processes=3, rounds=2, block_ms=250
     ),
     "quick": ComputeProfile(
         name="quick", resolutions_px=(28, 64), batches=(1, 8, 32), processes=2, rounds=2, block_ms=300
@@ -81,12 +85,14 @@ def profile_named(name: str) -> ComputeProfile:
     return PROFILES[name]
 
 
-def runtimes_of(division: str) -> tuple[str, ...]:
-    """The runtimes of the table that belong to ``division``, in its order; the null runtime belongs to none."""
+def runtimes_of(division: str, device: Device = CPU) -> tuple[str, ...]:
+    """The runtimes of ``division`` made for such a device, in the table's order; null belongs to no division."""
     if division not in DIVISIONS:
         raise InvalidSettings(f"division {division!r} is not one of: {', '.join(DIVISIONS)}")
     return tuple(
-        name for name, entry in RUNTIMES.items() if entry.division != "none" and division in ("all", entry.division)
+        name
+        for name, entry in RUNTIMES.items()
+        if entry.division != "none" and division in ("all", entry.division) and device.kind in entry.devices
     )
 
 
@@ -98,6 +104,7 @@ def plan_compute(settings: ComputeSettings) -> ComputePlan:
     profile, now = settings.profile, datetime.now(UTC)
     for runtime in settings.runtimes:
         require_runtime(runtime)
+        require_made_for(runtime, parse_device(settings.device))
     names = tuple(dict.fromkeys((*settings.runtimes, NULL_RUNTIME)))
     return ComputePlan(
         run=settings.run or new_run_name(f"compute-{profile.name}", now),

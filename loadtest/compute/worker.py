@@ -28,9 +28,11 @@ from contract.parity import GoldenBatch, require_parity
 from contract.preprocessing import scale_pixels
 from contract.records.compute import InputKind, Shape
 from contract.storage import read_json
+from loadtest.compute.energy import SHORTEST_NS, energy_counter
 from loadtest.compute.events import event_times_ns
 from loadtest.compute.link import answer_commands
 from loadtest.compute.threads import busy_threads, thread_times_ns
+from loadtest.compute.transfers import transfer_times_ns
 from serving.inference.devices import parse_device
 from serving.runtimes import create_runtime, entry_of, tolerance_of
 from serving.runtimes.base import LoadedModel
@@ -59,7 +61,8 @@ class Command:
 
     ``describe`` says how the process began, ``first`` makes and proves the first call of ``shape``.
     ``time`` makes ``settling`` calls, then between ``fewest`` and ``most``, none after ``limit_ns`` once it
-    has the fewest; ``event_calls`` more are timed by the device's own clock, where it has one.
+    has the fewest; ``event_calls`` more are timed by the device's own clock, where it has one, and as many copies
+    to a card and back.
     """
 
     kind: Literal["describe", "first", "time"]
@@ -82,6 +85,9 @@ class Reply:
     took_ns: tuple[int, ...] = ()
     settling_ns: tuple[int, ...] = ()
     event_ns: tuple[int, ...] = ()
+    to_card_ns: tuple[int, ...] = ()
+    to_host_ns: tuple[int, ...] = ()
+    energy_mj: int | None = None
     wall_ns: int = 0
     cpu_ns: int = 0
     busy_threads: int = 0
@@ -103,6 +109,7 @@ class Worker:
         began_ns = perf_counter_ns()
         self._runtime = create_runtime(settings.runtime, parse_device(settings.device), settings.threads)
         self._import_ns = perf_counter_ns() - began_ns
+        self._energy = energy_counter(settings.device)
         self._models: dict[int, LoadedModel] = {}
         self._golden: dict[int, GoldenBatch] = {}
         self._load_ns: dict[int, int] = {}
@@ -156,13 +163,16 @@ class Worker:
         try:
             settling, _ = block(predict, inputs, fewest=command.settling, most=command.settling, limit_ns=0)
             compiled, threads_before = self._runtime.compilations(), thread_times_ns()
+            drawn_mj = self._energy() if self._energy else 0
             cpu_ns, began_ns = process_time_ns(), perf_counter_ns()
             took, logits = block(predict, inputs, fewest=command.fewest, most=command.most, limit_ns=command.limit_ns)
             wall_ns, cpu_ns = perf_counter_ns() - began_ns, process_time_ns() - cpu_ns
+            drawn_mj = self._energy() - drawn_mj if self._energy else 0
         finally:
             gc.enable()
         busy = busy_threads(threads_before, thread_times_ns(), wall_ns)
         require_logits(self._settings.runtime, logits, shape.batch)
+        to_card_ns, to_host_ns = transfer_times_ns(self._settings.device, inputs[0], logits, command.event_calls)
         return Reply(
             settling_ns=tuple(settling),
             took_ns=tuple(took),
@@ -171,6 +181,9 @@ class Worker:
             busy_threads=busy,
             compilations=self._runtime.compilations() - compiled,
             event_ns=event_times_ns(self._settings.device, lambda: predict(inputs[0]), command.event_calls),
+            to_card_ns=to_card_ns,
+            to_host_ns=to_host_ns,
+            energy_mj=drawn_mj if self._energy and wall_ns >= SHORTEST_NS else None,
         )
 
     def _load(self, side: int, format_: str | None) -> None:

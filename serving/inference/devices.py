@@ -9,12 +9,14 @@ from typing import Literal
 
 from contract.errors import DeviceUnavailable, InvalidSettings
 
+DeviceKind = Literal["cpu", "cuda"]
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """``cpu``, or the ``index``-th card that the CUDA driver shows."""
 
-    kind: Literal["cpu", "cuda"] = "cpu"
+    kind: DeviceKind = "cpu"
     index: int = 0
 
     def __str__(self) -> str:
@@ -54,6 +56,19 @@ def name_of_card(device: Device) -> str:
     if not found or driver.cuDeviceGetName(name, len(name), card) != 0:
         return "unknown to the driver"
     return name.value.decode(errors="replace")
+
+
+def bus_address(device: Device) -> str:
+    """Where on the PCI bus the card sits, such as ``0000:3b:00.0``; its number may be another for other libraries.
+
+    Raises `DeviceUnavailable` where the driver does not say.
+    """
+    driver = ctypes.CDLL("libcuda.so.1")
+    card, address = ctypes.c_int(0), ctypes.create_string_buffer(32)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(card), device.index) == 0
+    if not found or driver.cuDeviceGetPCIBusId(address, len(address), card) != 0:
+        raise DeviceUnavailable(f"the CUDA driver does not say where {device} is. Next: check nvidia-smi")
+    return address.value.decode()
 
 
 def count_cuda_cards() -> int:

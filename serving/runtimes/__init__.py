@@ -13,12 +13,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, cast
 
-from contract.errors import InvalidSettings, RuntimeUnavailable
+from contract.errors import DeviceUnavailable, InvalidSettings, RuntimeUnavailable
 from contract.parity import TOLERANCES, Precision, Tolerance
-from serving.inference.devices import CPU, Device, require_device
+from serving.inference.devices import CPU, Device, DeviceKind, require_device
 from serving.runtimes.base import Runtime
 
 Division = Literal["closed", "open", "none"]
+ANYWHERE: tuple[DeviceKind, ...] = ("cpu", "cuda")
+PROCESSOR: tuple[DeviceKind, ...] = ("cpu",)
+CARD: tuple[DeviceKind, ...] = ("cuda",)
+NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class RuntimeEntry:
     """Where a runtime is, which format it loads, which module comes with which extra, and what it may be compared with.
 
     ``format`` is None for a runtime that loads nothing; ``division`` is "none" for one that computes nothing.
+    ``devices`` are the kinds that it is made for, the likeliest first.
     """
 
     location: str
@@ -34,6 +39,24 @@ class RuntimeEntry:
     extra: str
     division: Division = "open"
     precision: Precision = "float32"
+    devices: tuple[DeviceKind, ...] = ANYWHERE
+
+
+def _pytorch(
+    location: str, precision: Precision = "float32", *, devices: tuple[DeviceKind, ...] = ANYWHERE
+) -> RuntimeEntry:
+    place = f"serving.runtimes.{location}"
+    return RuntimeEntry(place, "torch_export", "torch", "pytorch", precision=precision, devices=devices)
+
+
+def _tensorflow(function: str, precision: Precision = "float32") -> RuntimeEntry:
+    place = f"serving.runtimes.tensorflow_tuned:{function}"
+    return RuntimeEntry(place, "saved_model", "tensorflow", "tensorflow", precision=precision, devices=PROCESSOR)
+
+
+def _openvino(precision: Precision, format_: str) -> RuntimeEntry:
+    place = f"serving.runtimes.openvino:{precision}"
+    return RuntimeEntry(place, format_, "openvino", "openvino", precision=precision, devices=PROCESSOR)
 
 
 RUNTIMES = {
@@ -43,37 +66,27 @@ RUNTIMES = {
     ),
     "jax": RuntimeEntry("serving.runtimes.jax:JaxRuntime", "stablehlo", "jax", "jax", "closed"),
     "onnx": RuntimeEntry("serving.runtimes.onnx:OnnxRuntime", "onnx", "onnxruntime", "onnx", "closed"),
-    "pytorch-eager": RuntimeEntry("serving.runtimes.pytorch_tuned:eager", "torch_export", "torch", "pytorch"),
-    "pytorch-aot": RuntimeEntry("serving.runtimes.pytorch_tuned:packaged", "torch_export", "torch", "pytorch"),
-    "pytorch-winograd": RuntimeEntry("serving.runtimes.pytorch_winograd:winograd", "torch_export", "torch", "pytorch"),
-    "pytorch-compile": RuntimeEntry("serving.runtimes.pytorch_tuned:compiled", "torch_export", "torch", "pytorch"),
-    "pytorch-compile-bf16": RuntimeEntry(
-        "serving.runtimes.pytorch_tuned:compiled_bfloat16", "torch_export", "torch", "pytorch", precision="bfloat16"
+    "pytorch-eager": _pytorch("pytorch_tuned:eager"),
+    "pytorch-aot": _pytorch("pytorch_tuned:packaged", devices=PROCESSOR),
+    "pytorch-winograd": _pytorch("pytorch_winograd:winograd", devices=PROCESSOR),
+    "pytorch-compile": _pytorch("pytorch_tuned:compiled"),
+    "pytorch-compile-bf16": _pytorch("pytorch_tuned:compiled_bfloat16", "bfloat16"),
+    "pytorch-graphs": _pytorch("pytorch_cuda:graphs", devices=CARD),
+    "pytorch-graphs-tf32": _pytorch("pytorch_cuda:graphs_in_tf32", "tf32", devices=CARD),
+    "tensorflow-graph": _tensorflow("graph"),
+    "tensorflow-graph-bf16": _tensorflow("graph_bfloat16", "bfloat16"),
+    "tensorflow-xla": _tensorflow("xla"),
+    "tensorflow-winograd": _tensorflow("winograd"),
+    "jax-winograd": RuntimeEntry(
+        "serving.runtimes.jax_tuned:TunedJaxRuntime", "stablehlo", "jax", "jax", devices=PROCESSOR
     ),
-    "tensorflow-graph": RuntimeEntry(
-        "serving.runtimes.tensorflow_tuned:graph", "saved_model", "tensorflow", "tensorflow"
+    "openvino": _openvino("float32", "onnx"),
+    "openvino-bf16": _openvino("bfloat16", "onnx"),
+    "onnx-int8": RuntimeEntry(
+        "serving.runtimes.onnx:int8", "onnx_int8", "onnxruntime", "onnx", precision="int8", devices=PROCESSOR
     ),
-    "tensorflow-graph-bf16": RuntimeEntry(
-        "serving.runtimes.tensorflow_tuned:graph_bfloat16",
-        "saved_model",
-        "tensorflow",
-        "tensorflow",
-        precision="bfloat16",
-    ),
-    "tensorflow-xla": RuntimeEntry("serving.runtimes.tensorflow_tuned:xla", "saved_model", "tensorflow", "tensorflow"),
-    "tensorflow-winograd": RuntimeEntry(
-        "serving.runtimes.tensorflow_tuned:winograd", "saved_model", "tensorflow", "tensorflow"
-    ),
-    "jax-winograd": RuntimeEntry("serving.runtimes.jax_tuned:TunedJaxRuntime", "stablehlo", "jax", "jax"),
-    "openvino": RuntimeEntry("serving.runtimes.openvino:float32", "onnx", "openvino", "openvino"),
-    "openvino-bf16": RuntimeEntry(
-        "serving.runtimes.openvino:bfloat16", "onnx", "openvino", "openvino", precision="bfloat16"
-    ),
-    "onnx-int8": RuntimeEntry("serving.runtimes.onnx:int8", "onnx_int8", "onnxruntime", "onnx", precision="int8"),
-    "openvino-int8": RuntimeEntry(
-        "serving.runtimes.openvino:int8", "onnx_int8", "openvino", "openvino", precision="int8"
-    ),
-    "null": RuntimeEntry("serving.runtimes.null:NullRuntime", None, "numpy", "serving", "none"),
+    "openvino-int8": _openvino("int8", "onnx_int8"),
+    "null": RuntimeEntry("serving.runtimes.null:NullRuntime", None, "numpy", "serving", "none", devices=PROCESSOR),
 }
 
 
@@ -101,14 +114,25 @@ def require_runtime(name: str) -> None:
         raise RuntimeUnavailable(_install_line(name, entry.module))
 
 
+def require_made_for(name: str, device: Device) -> None:
+    """Raise `DeviceUnavailable` unless the runtime ``name`` is made for such a device."""
+    devices = entry_of(name).devices
+    if device.kind not in devices:
+        made_for = "the processor" if devices == PROCESSOR else "a card"
+        raise DeviceUnavailable(f"{device} was asked for; {name} is made for {made_for}. Next: --device {devices[0]}")
+
+
 def create_runtime(name: str, device: Device = CPU, threads: int = 1) -> Runtime:
     """The runtime called ``name``; its framework is imported only now, with its thread pools already pinned.
 
     Raises `RuntimeUnavailable` and `DeviceUnavailable`; a GPU that is not there never turns into a CPU.
     """
     require_runtime(name)
+    require_made_for(name, device)
     require_device(device)
     os.environ.update(pinned_environment(threads))
+    if entry_of(name).precision == "tf32":
+        del os.environ[NO_TF32]  # read when a framework first opens the card
     module, class_name = entry_of(name).location.split(":")
     try:
         runtime = getattr(import_module(module), class_name)(device, threads)
@@ -132,7 +156,7 @@ def pinned_environment(threads: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # take GPU memory as needed: services share a card
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32, in every framework
+        NO_TF32: "0",  # float32 means float32, in every framework
     }
 
 

@@ -19,7 +19,7 @@ from jax import lax
 from jax.extend.mlir import ir
 from jax.interpreters.mlir import make_ir_context
 
-from contract.errors import DeviceUnavailable, ManifestInvalid
+from contract.errors import ManifestInvalid
 from contract.manifest import Artifact
 from serving.inference.devices import Device
 from serving.runtimes.convolutions import REWRITTEN, is_rewritable, rewritten
@@ -40,10 +40,6 @@ class TunedJaxRuntime:
     name = "jax-winograd"
 
     def __init__(self, device: Device, threads: int) -> None:
-        if device.is_cuda:
-            raise DeviceUnavailable(
-                f"{device} was asked for; {self.name} is tuned for the processor. Next: --device cpu"
-            )
         self._native = JaxRuntime(device, threads)
 
     def load(self, artifact: Artifact) -> JaxModel:

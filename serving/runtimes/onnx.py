@@ -95,6 +95,4 @@ class OnnxRuntime:
 
 def int8(device: Device, threads: int) -> OnnxRuntime:
     """The same with a network in int8, which ONNX Runtime computes in eight bits on the processor alone."""
-    if device.is_cuda:
-        raise DeviceUnavailable(f"{device} was asked for; onnx-int8 is made for the processor. Next: --device cpu")
     return OnnxRuntime(device, threads, "onnx-int8")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import openvino
 
 from contract.arrays import FloatArray
-from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
 from serving.inference.devices import Device
 from serving.runtimes.base import require_lone_file
@@ -37,8 +36,6 @@ class OpenVinoRuntime:
     """Compiled models in one stream of ``threads`` threads."""
 
     def __init__(self, name: str, precision: str, device: Device, threads: int) -> None:
-        if device.is_cuda:
-            raise DeviceUnavailable(f"{device} was asked for; OpenVINO runs on the processor. Next: --device cpu")
         self.name = name
         self._core = openvino.Core()
         self._options = {

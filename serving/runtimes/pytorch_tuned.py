@@ -13,7 +13,6 @@ import torch
 from torch._dynamo.utils import counters
 from torch.export.passes import move_to_device_pass
 
-from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
 from serving.inference.devices import Device
 from serving.runtimes.pytorch import PyTorchModel, PyTorchRuntime
@@ -52,8 +51,6 @@ class TunedPyTorchRuntime:
         bfloat16: bool = False,
         libraries: int = 0,
     ) -> None:
-        if device.is_cuda and libraries:
-            raise DeviceUnavailable(f"{device} was asked for; {name} is built for the processor. Next: --device cpu")
         self.name = name
         self._native = PyTorchRuntime(device, threads)
         self._device = torch.device(str(device))

@@ -15,7 +15,6 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from contract.arrays import FloatArray
-from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
 from serving.inference.devices import Device
 from serving.runtimes.convolutions import REWRITTEN, is_rewritable, rewritten
@@ -52,8 +51,6 @@ class TunedTensorFlowRuntime:
         winograd: bool = False,
         bfloat16: bool = False,
     ) -> None:
-        if device.is_cuda:
-            raise DeviceUnavailable(f"{device} was asked for; {name} is tuned for the processor. Next: --device cpu")
         self.name = name
         self._native = TensorFlowRuntime(device, threads)
         self._xla = xla

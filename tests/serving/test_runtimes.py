@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import DeviceUnavailable
 from contract.manifest import QUANTISED_FROM, artifact_folder, load_artifact
 from serving.inference.classifier import load_model
-from serving.inference.devices import CPU
+from serving.inference.devices import CPU, Device
 from serving.runtimes import RUNTIMES, create_runtime, formats_of, pinned_environment, tolerance_of
 from serving.runtimes.null import NullModel
 
+ON_THE_PROCESSOR = [name for name, entry in RUNTIMES.items() if entry.format is not None and "cpu" in entry.devices]
 ROOT = Path(__file__).parents[2]
 
 # In a process of its own, because a process holds one framework.
@@ -44,7 +46,7 @@ print("RESULT" + json.dumps([largest, runtime.describe(), loaded, compilations])
 """
 
 
-@pytest.mark.parametrize("name", [name for name, entry in RUNTIMES.items() if entry.format is not None])
+@pytest.mark.parametrize("name", ON_THE_PROCESSOR)
 def test_a_runtime_gives_the_reference_logits_at_every_batch_size(name, artifacts_of):
     entry = RUNTIMES[name]
     pytest.importorskip(entry.module, reason=f"the extra {entry.extra!r} is not installed")
@@ -71,23 +73,13 @@ def test_the_closed_division_is_each_frameworks_own_artifact_and_the_open_one_lo
     assert all((entry.format in QUANTISED_FROM) == (entry.precision == "int8") for entry in RUNTIMES.values())
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["pytorch-aot", "pytorch-winograd", "tensorflow-xla", "jax-winograd", "onnx-int8", "openvino", "openvino-int8"],
-)
-def test_a_runtime_tuned_for_the_processor_refuses_a_card(name):
-    entry = RUNTIMES[name]
-    pytest.importorskip(entry.module, reason=f"the extra {entry.extra!r} is not installed")
-    # Past the question whether there is a card, which no runtime is asked for where there is none.
-    code = (
-        "import sys; from importlib import import_module; from serving.inference.devices import Device\n"
-        "module, function = sys.argv[1].split(':')\n"
-        "getattr(import_module(module), function)(Device('cuda', 0), 1)"
-    )
-    ran = subprocess.run([sys.executable, "-c", code, entry.location], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 1
-    assert "DeviceUnavailable: cuda:0 was asked for" in ran.stderr
-    assert ran.stderr.strip().endswith("Next: --device cpu")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_refuses_a_device_that_it_is_not_made_for_before_its_framework_is_imported(name):
+    pytest.importorskip(RUNTIMES[name].module, reason=f"the extra {RUNTIMES[name].extra!r} is not installed")
+    for device in (CPU, Device("cuda", 0)):
+        if device.kind not in RUNTIMES[name].devices:
+            with pytest.raises(DeviceUnavailable, match=f"{name} is made for .* --device"):
+                create_runtime(name, device)
 
 
 def test_the_null_runtime_loads_nothing_and_answers_for_every_image(tmp_path):

@@ -41,6 +41,37 @@ def test_the_terminal_the_page_and_the_report_hold_the_same_numbers(summary):
         assert "there is no such product" in text
 
 
+def on_a_card(make_run, *, limits_of: str = "cuda:0"):
+    """20 us by the card's clock, 3 and 2 us for the copies, 1 J for 40 calls of each shape."""
+    run = make_run(
+        change=lambda block: replace(
+            block, event_ns=(20_000,) * 20, to_card_ns=(3_000,) * 20, to_host_ns=(2_000,) * 20, energy_mj=1_000
+        )
+    )
+    limits = tuple(replace(limit, device=limits_of) for limit in run.limits)
+    return summarise_compute(replace(run, plan=replace(run.plan, device="cuda:0"), limits=limits))
+
+
+def test_on_a_card_its_clock_the_copies_and_the_energy_stand_beside_the_hosts_time(make_run):
+    summary = on_a_card(make_run)
+    (title,) = [line for line in compute_page(summary).splitlines() if "One call on the card" in line]
+    rows = compute_page(summary).split(title)[1].split("\n## ")[0]
+    (row,) = [line for line in rows.splitlines() if line.startswith("| 28 | 8 | JAX")]
+    assert "| 0.020 (0.020–0.020) | 0.003 (0.003–0.003) | 0.002 (0.002–0.002) | 3.12 (" in row  # 1 J over 320 images
+    assert "Null" not in rows
+
+
+def test_the_processor_has_no_table_of_a_card(summary):
+    assert "One call on the card" not in compute_page(summary)
+
+
+def test_a_cell_on_a_card_is_held_against_the_cards_own_limits_alone(make_run):
+    shape = Shape(resolution_px=224, batch=8)
+    assert on_a_card(make_run).cell("jax", 1, shape).reached.of_peak.value > 0
+    of_the_processor = on_a_card(make_run, limits_of="cpu").cell("jax", 1, shape).reached
+    assert not hasattr(of_the_processor.of_peak, "value")
+
+
 def test_the_claim_about_jax_is_answered_with_our_ratio(make_run):
     def as_claimed(runtime: str, shape: Shape) -> float:
         return {"pytorch": 1.8, "jax": 1.0, "null": 0.0001}[runtime] * shape.resolution_px**2 * shape.batch / 1e4

@@ -18,8 +18,8 @@ from loadtest.service.processes import own_cores
 EXPORT_TINY = Path(__file__).parents[2] / "serving" / "export_tiny.py"
 
 
-def export_tiny(root: Path) -> Path:
-    command = [sys.executable, str(EXPORT_TINY), "onnx", str(root), "28", "64"]
+def export_tiny(root: Path, format_: str = "onnx") -> Path:
+    command = [sys.executable, str(EXPORT_TINY), format_, str(root), "28", "64"]
     subprocess.run(command, check=True, capture_output=True)
     return root
 
@@ -29,6 +29,12 @@ def tiny_artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny network as ONNX at 28 and 64 px."""
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     return export_tiny(tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture
+def tiny_artifacts_of(tmp_path: Path) -> Callable[[str], Path]:
+    """``tiny_artifacts_of(format)``: the tiny network in another format."""
+    return lambda format_: export_tiny(tmp_path / "artifacts", format_)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.statistics import fewest_requests
-from contract.errors import ArtifactUnavailable, InvalidSettings
+from contract.errors import ArtifactUnavailable, DeviceUnavailable, InvalidSettings
 from contract.records.compute import Shape
 from loadtest.compute.planning import (
     CALLS_OF_A_MEDIAN,
@@ -17,6 +17,7 @@ from loadtest.compute.planning import (
     runtimes_of,
 )
 from loadtest.service.processes import own_cores
+from serving.inference.devices import CPU, Device
 from serving.runtimes import RUNTIMES
 
 SMOKE = profile_named("smoke")
@@ -51,8 +52,20 @@ def test_the_closed_division_is_the_four_native_artifacts():
     assert runtimes_of("closed") == ("pytorch", "tensorflow", "jax", "onnx")
 
 
-def test_both_divisions_are_the_whole_table_but_the_null_runtime():
-    assert {*runtimes_of("closed"), *runtimes_of("open")} == {*runtimes_of("all")} == {*RUNTIMES} - {"null"}
+@pytest.mark.parametrize("device", [CPU, Device("cuda", 1)])
+def test_both_divisions_are_all_that_is_made_for_the_device_but_the_null_runtime(device):
+    both = {*runtimes_of("closed", device), *runtimes_of("open", device)}
+    assert both == {*runtimes_of("all", device)}
+    assert both == {name for name, entry in RUNTIMES.items() if device.kind in entry.devices} - {"null"}
+    assert {"pytorch", "tensorflow", "jax", "onnx", "pytorch-compile-bf16"} <= both
+    assert ("pytorch-graphs" in both) == device.is_cuda != ("openvino" in both)
+
+
+def test_a_runtime_made_for_another_device_is_refused_before_anything_starts():
+    with pytest.raises(DeviceUnavailable, match=r"cpu was asked for; pytorch-graphs is made for a card.*--device cuda"):
+        plan_compute(settings(runtimes=("pytorch-graphs",)))
+    with pytest.raises(DeviceUnavailable, match=r"openvino is made for the processor. Next: --device cpu"):
+        plan_compute(settings(runtimes=("openvino",), device="cuda:0"))
 
 
 def test_an_artifact_that_is_missing_is_refused_before_anything_starts(tmp_path):
@@ -74,7 +87,7 @@ def test_settings_that_contradict_themselves_are_refused(changes, words):
 
 
 def test_a_profile_and_a_division_that_are_not_there_name_those_that_are():
-    with pytest.raises(InvalidSettings, match="full, quick, smoke"):
+    with pytest.raises(InvalidSettings, match="full, card, quick, smoke"):
         profile_named("slow")
     with pytest.raises(InvalidSettings, match="closed, open, all"):
         runtimes_of("tuned")
