@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import RunInvalid
-from contract.progress import Progress, silent
+from contract.progress import Progress, part_of, silent
 from contract.records.compute import (
     BLOCKS_FILE,
     COMPUTE_FILE,
@@ -64,11 +64,11 @@ def measure_compute(settings: ComputeSettings, progress: Progress = silent) -> P
         _measure_limits(folder, plan, progress)
         for number, sitting in enumerate(plan.sittings):
             if not (_folder_of(folder, sitting) / SITTING_FILE).is_file():
-                _Measuring(settings, plan, folder, sitting, _part_of(progress, number, len(plan.sittings))).measure()
+                _Measuring(settings, plan, folder, sitting, part_of(progress, number, 1, len(plan.sittings))).measure()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_what_was_kept(folder, plan)) from None
     seal_folder(folder)
-    progress("measured", 1, 1)
+    progress("measured", len(plan.sittings), len(plan.sittings))
     return folder
 
 
@@ -261,10 +261,3 @@ def _resume(results: Path, plan: ComputePlan) -> Path:
 
 def _folder_of(folder: Path, sitting: Sitting) -> Path:
     return folder / "sittings" / sitting.name
-
-
-def _part_of(progress: Progress, number: int, parts: int) -> Progress:
-    def report(what: str, done: float, total: float) -> None:
-        progress(what, (number + done / total) / parts, 1)
-
-    return report

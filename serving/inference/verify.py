@@ -13,7 +13,7 @@ from pathlib import Path
 from contract.children import answer_parent, run_child, tell_parent
 from contract.manifest import artifact_folder, load_artifact
 from contract.parity import Parity, prove_parity
-from contract.progress import Progress, silent
+from contract.progress import Progress, part_of, silent
 from serving.inference.devices import parse_device
 from serving.runtimes import create_runtime, entry_of, tolerance_of
 from serving.settings import DEFAULT_ARTIFACTS, ServiceSettings
@@ -78,18 +78,10 @@ def verify_all(
     for number, runtime in enumerate(runtimes):
         progress(f"verify {runtime}", number, len(runtimes))
         arguments = ["--runtime", runtime, "--device", device, "--artifacts", str(artifacts.absolute()), *sides]
-        verified += run_child(
-            "serving.inference.verify", arguments, list[VerifiedArtifact], _part_of(progress, number, runtimes)
-        )
+        heard = part_of(progress, number, 1, len(runtimes))
+        verified += run_child("serving.inference.verify", arguments, list[VerifiedArtifact], heard)
     progress("verified", len(runtimes), len(runtimes))
     return verified
-
-
-def _part_of(progress: Progress, number: int, runtimes: Sequence[str]) -> Progress:
-    def report(what: str, done: float, total: float) -> None:
-        progress(what, number + done / total, len(runtimes))
-
-    return report
 
 
 def main() -> None:
