@@ -14,6 +14,7 @@ from cli import COMMANDS
 from contract.architecture import HEMANET
 
 ROOT = Path(__file__).parents[1]
+TEACHER = "exported_models/checkpoints/hemanet-64px.safetensors"  # trained on PBC images
 
 
 def hemabench(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -68,6 +69,8 @@ def test_info_counts_what_the_network_costs():
         (["audit", "--run", "nowhere"], "nowhere"),
         (["train", "--model", "vgg"], "choose one of: hemanet, resnet18"),
         (["train", "--teacher", "nowhere"], "nowhere"),
+        (["train", "--data", "synthetic", "--teacher", TEACHER], "may know the test images of 2000 rendered cells"),
+        (["train", "--data", "synthetic", "--framework", "keras", "--fast"], "choices of pytorch, not of keras"),
         (["train", "--seeds", "0"], "--seeds"),
         (["train", "--seeds", "999999999"], "--seeds"),
         (["compute", "--threads", "0"], "--threads"),

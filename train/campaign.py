@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from contract.children import answer_parent, run_child, tell_parent
+from contract.dataset import Dataset
 from contract.errors import InvalidSettings, RunInvalid
 from contract.progress import Progress, part_of
 from contract.records.seal import open_seal, seal_folder
@@ -27,9 +28,9 @@ from contract.records.training import (
 )
 from contract.storage import require_room
 from contract.weights import digest_of_weights
-from train.dataset import DataSettings, choose_source, prepare_dataset, prepare_datasets
+from train.dataset import DataSettings, choose_source, facts_of, prepare_dataset, prepare_datasets
 from train.frameworks import FRAMEWORKS
-from train.stages import TrainingPlan, load_teacher, train_resolutions
+from train.stages import TrainingPlan, load_teacher, require_teacher, train_resolutions
 from train.training import Trained
 
 ROOM_BYTES = 50_000_000  # of a run's record, its checkpoints and a snapshot to resume from
@@ -57,6 +58,8 @@ class CampaignSettings:
             raise InvalidSettings(f"no framework is called {unknown[0]!r}; choose from: {', '.join(FRAMEWORKS)}")
         if not (self.frameworks and self.seeds and self.resolutions_px):
             raise InvalidSettings("a campaign has at least one framework, one seed and one resolution")
+        for job in self.jobs():
+            job.plan.settings_at(job.resolution_px)  # what a framework cannot do is refused before anything is begun
 
     def jobs(self) -> Iterator[Job]:
         """Lowest resolution first, because the next one starts from it; then whole seeds, so that
@@ -105,18 +108,24 @@ class Job:
 
 
 def train_campaign(settings: CampaignSettings, progress: Progress) -> list[Path]:
-    """Run every job that is not finished; returns the folders of all records, in the order of the jobs."""
-    jobs = list(settings.jobs())
+    """Run every job that is not finished; returns the folders of all records, in the order of the jobs.
+
+    Raises `InvalidSettings` for a teacher of other data, `RunInvalid` where a record is there that is not of this.
+    """
+    settled = choose_source(settings.data, settings.resolutions_px).settings
+    require_teacher(settings.plan, settled, settings.resolutions_px)
+    jobs = [replace(job, data=_absolute(settled)) for job in settings.jobs()]
     due = [job for job in jobs if not _is_finished(job)]
     open_seal(settings.folder)
     if due:
         for folder in (settings.folder, settings.plan.checkpoints):
             require_room(folder, ROOM_BYTES)
-        settled = choose_source(settings.data, settings.resolutions_px).settings
-        prepare_datasets(settled, settings.resolutions_px, progress)
+        datasets = prepare_datasets(settled, settings.resolutions_px, progress)
+        for job in jobs:
+            if job not in due:
+                _require_same_images(job, datasets[job.resolution_px])
         for heard, job in _with_progress(due, progress):
-            arguments = [replace(job, data=_absolute(settled)).to_json()]
-            run_child("train.campaign", arguments, str, heard)
+            run_child("train.campaign", [job.to_json()], str, heard)
     seal_folder(settings.folder)
     return [job.record for job in jobs]
 
@@ -131,14 +140,29 @@ def _absolute(data: DataSettings) -> DataSettings:
 
 
 def _is_finished(job: Job) -> bool:
-    """Whether its record is there; raises `RunInvalid` where that was not asked for, or is of other settings."""
+    """Whether its record is there; raises `RunInvalid` where that was not asked for, or is of something else."""
     if not (job.record / TRAINING_FILE).is_file():
         return False
     if not job.plan.resume:
         raise RunInvalid(f"{job.record} is there already. Next: --resume keeps it, another --campaign trains anew")
-    if load_training_record(job.record).settings != msgspec.to_builtins(job.plan.settings_at(job.resolution_px)):
+    run, facts = load_training_record(job.record), facts_of(job.data)
+    if (run.data_source, run.data_description) != (job.data.source, facts.description):
+        raise RunInvalid(
+            f"{job.record} was trained on {run.data_description}, not on {facts.description}. Next: name its data with "
+            "--data, or another --campaign"
+        )
+    if run.settings != msgspec.to_builtins(job.plan.settings_at(job.resolution_px, len(facts.labels))):
         raise RunInvalid(f"{job.record} was trained with other settings. Next: repeat them, or another --campaign")
     return True
+
+
+def _require_same_images(job: Job, dataset: Dataset) -> None:
+    """Raise `RunInvalid` where a finished run saw other images than those that come after it will."""
+    if load_training_record(job.record).data_digest != dataset.facts.images_sha256:
+        raise RunInvalid(
+            f"{job.record} was trained on other images of {dataset.facts.description}. Next: name its --data-root, or "
+            "another --campaign"
+        )
 
 
 def _with_progress(jobs: list[Job], progress: Progress) -> Iterator[tuple[Progress, Job]]:

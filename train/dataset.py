@@ -156,6 +156,11 @@ def prepare_folders(
     return {side: dataset_folder(settings.cache, dataset.facts.source, side) for side, dataset in datasets.items()}
 
 
+def facts_of(settings: DataSettings) -> SourceFacts:
+    """What ``settings``, of a source that was chosen, describe; nothing is built for it."""
+    return _source(settings).facts(settings)
+
+
 def count_images(dataset: Dataset) -> dict[Split, dict[str, int]]:
     """Images per split and class."""
     return {
@@ -203,7 +208,7 @@ def _named_root(settings: DataSettings) -> Path | None:
 
 
 def _choice(settings: DataSettings, reason: str) -> Choice:
-    return Choice(settings=settings, reason=reason, real=_source(settings).facts(settings).real)
+    return Choice(settings=settings, reason=reason, real=facts_of(settings).real)
 
 
 def _source(settings: DataSettings) -> Source:
@@ -219,7 +224,7 @@ def _within_reach(settings: DataSettings, resolutions_px: Collection[int]) -> st
 
 def _is_current(place: Path, settings: DataSettings) -> bool:
     """Whether ``place`` holds what ``settings`` describe; what cannot be read is built anew."""
-    wanted = _source(settings).facts(settings).description
+    wanted = facts_of(settings).description
     try:
         return read_json(place / DATASET_FILE, DatasetFacts).description == wanted
     except (FileNotFoundError, DataCorrupt):

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from contract.dataset import Dataset
+from contract.blood_cells import LABELS
+from contract.dataset import Dataset, DatasetFacts
 from contract.errors import InvalidSettings
 from contract.progress import Progress
 from contract.weights import digest_of_weights
-from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
-from train.dataset import DataSettings, prepare_dataset, prepare_datasets
+from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from train.dataset import DataSettings, facts_of, prepare_dataset, prepare_datasets
 from train.settings import Precision, TrainSettings, recipe_for, taught
 from train.snapshots import snapshot_path
 from train.teacher import Teacher
@@ -22,10 +23,11 @@ from train.training import Start, Trained, train
 class TrainingPlan:
     """What to train and where to keep it. ``epochs`` None takes the recipe's.
 
-    With ``from_below`` a network starts from the checkpoint of the next lower
-    resolution in ``checkpoints``, if there is one; else from random weights. ``teacher`` is
-    the checkpoint of a larger resolution that a network starts from and is taught by. With
-    ``resume`` resolutions that were left unfinished go on where they were stopped.
+    With ``from_below`` a network starts from the checkpoint of the next lower resolution in
+    ``checkpoints`` that was trained on the same data and split, if there is one; else from
+    random weights. ``teacher`` is the checkpoint of a larger resolution, of the same data and
+    split, that a network starts from and is taught by. With ``resume`` resolutions that were
+    left unfinished go on where they were stopped.
     """
 
     model: str = "hemanet"
@@ -39,8 +41,8 @@ class TrainingPlan:
     resume: bool = False
     checkpoints: Path = Path("exported_models/checkpoints")
 
-    def settings_at(self, resolution_px: int) -> TrainSettings:
-        """The recipe of that resolution with this plan's choices."""
+    def settings_at(self, resolution_px: int, classes: int = len(LABELS)) -> TrainSettings:
+        """The recipe of that resolution with this plan's choices, for so many classes."""
         recipe = recipe_for(resolution_px, self.model)
         if self.teacher is not None:
             recipe = taught(recipe)
@@ -48,6 +50,7 @@ class TrainingPlan:
         return replace(
             recipe,
             model=self.model,
+            classes=classes,
             framework=self.framework,
             seed=self.seed,
             epochs=epochs,
@@ -67,26 +70,52 @@ def train_resolutions(
 
 
 def load_teacher(plan: TrainingPlan, data: DataSettings, resolution_px: int, progress: Progress) -> Teacher | None:
-    """The plan's teacher for a network of ``resolution_px``; raises `InvalidSettings` unless its images are larger."""
+    """The plan's teacher for a network of ``resolution_px``; raises as `require_teacher` does."""
     if plan.teacher is None:
         return None
+    require_teacher(plan, data, [resolution_px])
     checkpoint = load_checkpoint(plan.teacher)
     side = checkpoint.record.settings.resolution_px
-    if side <= resolution_px or checkpoint.record.settings.model != plan.model:
+    dataset = prepare_dataset(data, side, progress)
+    if not _learnt_from(dataset.facts, checkpoint):
+        raise _other_data(plan.teacher, checkpoint, dataset.facts.description)
+    return Teacher(checkpoint.weights, dataset, f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}")
+
+
+def require_teacher(plan: TrainingPlan, data: DataSettings, resolutions_px: Collection[int]) -> None:
+    """Raise `InvalidSettings` unless the plan's teacher, if it has one, may teach all ``resolutions_px``.
+
+    It is the same network, its images are larger, and it was trained on the same ``data`` in the
+    same split: a teacher that learnt from the pupil's test images would give them away.
+    """
+    if plan.teacher is None:
+        return
+    checkpoint, largest = load_checkpoint(plan.teacher), max(resolutions_px)
+    settings = checkpoint.record.settings
+    if settings.resolution_px <= largest or settings.model != plan.model:
         raise InvalidSettings(
-            f"{plan.teacher} is a {checkpoint.record.settings.model} of {side} px and cannot teach a {plan.model} of "
-            f"{resolution_px} px: a teacher is the same network at a larger resolution"
+            f"{plan.teacher} is a {settings.model} of {settings.resolution_px} px and cannot teach a {plan.model} of "
+            f"{largest} px: a teacher is the same network at a larger resolution"
         )
-    described = f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}"
-    return Teacher(checkpoint.weights, prepare_dataset(data, side, progress), described)
+    wanted = facts_of(data).description
+    if not checkpoint.record.is_of(data.source, wanted):
+        raise _other_data(plan.teacher, checkpoint, wanted)
+
+
+def _other_data(teacher: Path, checkpoint: Checkpoint, wanted: str) -> InvalidSettings:
+    return InvalidSettings(
+        f"{teacher} was trained on {checkpoint.record.data_description} and may know the test images of {wanted}. "
+        "Next: name a teacher that was trained on the same data and split"
+    )
 
 
 def _train_one(
     plan: TrainingPlan, path: Path, dataset: Dataset, progress: Progress, teacher: Teacher | None
 ) -> Trained:
     unfinished, resolution_px = snapshot_path(path), dataset.facts.resolution_px
-    settings, start = plan.settings_at(resolution_px), _start(plan, resolution_px, teacher)
-    settings = replace(settings, classes=len(dataset.facts.labels))
+    settings = plan.settings_at(resolution_px, len(dataset.facts.labels))
+    start = _start(plan, dataset.facts, teacher)
+    progress(f"{resolution_px} px: starts from {start.described}", 0, 1)
     resume = plan.resume and unfinished.is_file()
     trained = train(settings, dataset, progress, start, keep_at=unfinished, resume=resume, replay=True, teacher=teacher)
     save_checkpoint(path, trained)
@@ -104,14 +133,24 @@ def ensure_checkpoints(
     return [path for path, _ in train_resolutions(plan, prepare_datasets(data, wanted, progress), progress)]
 
 
-def _start(plan: TrainingPlan, resolution_px: int, teacher: Teacher | None) -> Start:
+def _start(plan: TrainingPlan, facts: DatasetFacts, teacher: Teacher | None) -> Start:
     if teacher is not None:
         return Start(teacher.weights, f"{teacher.described}, and taught by them")
-    below = sorted((px for px in _trained_resolutions(plan) if px < resolution_px), reverse=True)
+    at_random = f"random weights, seed {plan.seed}"
+    below = sorted((px for px in _trained_resolutions(plan) if px < facts.resolution_px), reverse=True)
     if not plan.from_below or not below:
-        return Start(described=f"random weights, seed {plan.seed}")
-    weights = load_checkpoint(checkpoint_path(plan.checkpoints, plan.model, below[0])).weights
-    return Start(weights, f"the {below[0]} px weights {digest_of_weights(weights)[:12]}")
+        return Start(described=at_random)
+    refused = []
+    for px in below:
+        found = load_checkpoint(checkpoint_path(plan.checkpoints, plan.model, px), calibrated=False)
+        if _learnt_from(facts, found):
+            return Start(found.weights, f"the {px} px weights {digest_of_weights(found.weights)[:12]}")
+        refused.append(f"the {px} px weights, trained on {found.record.data_description}")
+    return Start(described=f"{at_random}; not {' nor '.join(refused)}: that may hold test images of this run")
+
+
+def _learnt_from(facts: DatasetFacts, checkpoint: Checkpoint) -> bool:
+    return checkpoint.record.is_of(facts.source, facts.description, facts.splits_sha256)
 
 
 def _trained_resolutions(plan: TrainingPlan) -> Iterator[int]:

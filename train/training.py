@@ -36,7 +36,8 @@ from train.teacher import TaughtStream, Teacher, require_same_cells
 class TrainingRecord:
     """What a training run was and did; ``metrics`` are of the final, averaged weights.
 
-    ``reproducible`` says in words whether repeated steps gave the same weights.
+    ``reproducible`` says in words whether repeated steps gave the same weights. The data's
+    source and description are the same at every resolution, and so is ``splits_sha256``, of its splits.
     """
 
     settings: TrainSettings
@@ -53,6 +54,16 @@ class TrainingRecord:
     reproducible: str = NOT_CHECKED
     calibration: Calibration | None = None  # none in records from before there was any
     labels: tuple[str, ...] = LABELS
+    splits_sha256: str = ""  # none in records from before it was kept
+
+    def is_of(self, source: str, description: str, splits_sha256: str = "") -> bool:
+        """Whether the run learnt from that data in that split, at whatever resolution.
+
+        Weights of other data may have learnt from what is a test image here.
+        """
+        told = self.splits_sha256 and splits_sha256
+        same_splits = self.splits_sha256 == splits_sha256 or not told
+        return (self.data_source, self.data_description) == (source, description) and same_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +288,7 @@ def _record(run: _Run, metrics: tuple[Metric, ...], calibration: Calibration, pe
         data_source=facts.source,
         data_description=facts.description,
         data_digest=facts.images_sha256,
+        splits_sha256=facts.splits_sha256,
         labels=facts.labels,
         environment=describe_environment(),
         startup_ns=run.startup_ns,

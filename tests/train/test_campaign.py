@@ -11,9 +11,12 @@ import pytest
 from contract.children import run_child
 from contract.errors import DataUnavailable, InvalidSettings, RunInvalid
 from contract.progress import silent
-from contract.records.training import TRAINING_FILE, load_training_run
-from train.campaign import CampaignSettings, Job, train_campaign
-from train.dataset import DataSettings
+from contract.records.seal import SEAL_FILE
+from contract.records.training import TRAINING_FILE, load_training_record, load_training_run, save_training_run
+from contract.storage import write_json
+from tests.train.conftest import trained
+from train.campaign import CampaignSettings, Job, train_campaign, training_run
+from train.dataset import DataSettings, facts_of
 from train.replay import SAME
 from train.stages import TrainingPlan
 
@@ -81,3 +84,36 @@ def test_a_finished_run_is_recorded_with_its_answers_and_kept(tmp_path):
     assert (folder / TRAINING_FILE).stat().st_mtime_ns == written
     with pytest.raises(RunInvalid, match="other settings"):
         train_campaign(campaign(tmp_path, plan=replace(plan, epochs=2)), silent)
+
+    again = campaign(tmp_path, plan=plan)
+    with pytest.raises(RunInvalid, match=r"was trained on 240 rendered cells of seed 0.*, not on 250 rendered"):
+        train_campaign(replace(again, data=replace(again.data, synthetic_images=250)), silent)
+    rewrite_record(folder, data_digest="0" * 64)
+    with pytest.raises(RunInvalid, match="was trained on other images of 240 rendered"):
+        train_campaign(replace(again, seeds=(0, 1), plan=replace(plan, checkpoints=tmp_path / "others")), silent)
+    assert not list((tmp_path / "campaign").glob("*-s1"))
+
+
+def test_a_finished_run_of_a_set_with_other_classes_is_kept(tmp_path):
+    """`medmnist.facts` tells the classes of a set without its file, so nothing is downloaded for this."""
+    plan = TrainingPlan(model="hemanet-organamnist", epochs=1, checkpoints=tmp_path / "checkpoints", resume=True)
+    data = DataSettings(source="organamnist", cache=tmp_path / "cache")
+    settings = campaign(tmp_path, plan=plan, data=data)
+    (job,) = settings.jobs()
+    facts = facts_of(data)
+    of_set = {"data_source": data.source, "data_description": facts.description, "labels": facts.labels}
+    record = replace(trained().record, settings=plan.settings_at(28, len(facts.labels)), **of_set)
+    run = training_run(replace(trained(), record=record), real=True, labels=facts.labels, command="")
+    save_training_run(job.record, run, {})
+    assert train_campaign(settings, silent) == [job.record]
+
+
+def rewrite_record(folder: Path, **changes: str) -> None:
+    """As if the campaign had been stopped, which leaves no seal, after a run with these facts."""
+    (folder.parent / SEAL_FILE).unlink()
+    write_json(folder / TRAINING_FILE, replace(load_training_record(folder), **changes))
+
+
+def test_what_a_framework_cannot_do_is_refused_before_images_are_made(tmp_path):
+    with pytest.raises(InvalidSettings, match="choices of pytorch, not of keras"):
+        campaign(tmp_path, frameworks=("pytorch", "keras"), plan=TrainingPlan(precision="bfloat16", compiled=True))
