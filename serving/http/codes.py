@@ -22,7 +22,7 @@ CODES = {
     "bad_request": Code(400, "The bytes are no HTTP request, or frame its body in two ways at once."),
     "bad_request_body": Code(400, "The body is no inference request of the Open Inference Protocol."),
     "bad_tensor": Code(400, "A tensor's name, datatype, shape or size is not the model's."),
-    "headers_too_large": Code(400, "The headers exceed 64 kB."),
+    "headers_too_large": Code(400, "The headers, or the trailers of a chunked body, exceed 64 kB."),
     "missing_image": Code(400, "No image was sent, or one of no bytes."),
     "too_many_images": Code(400, "The form has more than 64 parts."),
     "not_found": Code(404, "There is nothing at this path."),

@@ -1,8 +1,9 @@
 """What a client may do to a connection before there is a request: uvicorn sets no deadline and no limit there.
 
 A request's head must be complete within `HEAD_DEADLINE_S` and `MAX_HEADER_BYTES`, and its URL
-be no longer than `MAX_URL_BYTES`. Whatever breaks a rule, or is no HTTP at all (two framings of
-one body, say), gets the same JSON error as everywhere, and its connection is closed.
+be no longer than `MAX_URL_BYTES`. What comes after a chunked body, its trailers, is dropped and may
+be as long as a head. Whatever breaks a rule, or is no HTTP at all (two framings of one body, say),
+gets the same JSON error as everywhere, and its connection is closed.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._refused = _BAD_REQUEST
-        self._head_bytes = 0
+        self._beside_bodies_bytes = 0
         self._in_head = False
+        self._brought_body = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -59,10 +61,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn does; what is no whole head afterwards is counted and waited for."""
+        self._brought_body = False
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+        if self._in_head or self._awaits_end():
+            self._beside_bodies_bytes += len(data)
+            if self._beside_bodies_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self._refuse(_HEADERS_TOO_LARGE)
         if self._in_head or self.cycle is None or self.cycle.response_complete:
             self._set_deadline()
@@ -70,8 +73,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         self._in_head = True
-        self._head_bytes = 0
+        self._beside_bodies_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head; one behind the body, a trailer, must not pass for a header that was there before it."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head is whole; what is raised here uvicorn answers by `send_400_response`."""
@@ -83,9 +91,23 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["extensions"] = {WHOLE_ANSWER: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body, which has limits of its own."""
+        self._brought_body = True
+        self._beside_bodies_bytes = 0
+        super().on_body(body)
+
     def send_400_response(self, msg: str) -> None:
         """The answer to what cannot be read as a request."""
         self._refuse(self._refused)
+
+    def _awaits_end(self) -> bool:
+        """Whether what came last was neither head nor body: the sizes of chunks, with extensions, and trailers."""
+        return self.cycle is not None and self.cycle.more_body and not self._brought_body
+
+    def _is_answered_early(self) -> bool:
+        """Whether the request was answered, or nearly so, before its body had come to an end."""
+        return self.cycle is not None and self.cycle.more_body and self.cycle.response_started
 
     def _set_deadline(self) -> None:
         if self._deadline is None and not self.transport.is_closing():
@@ -106,6 +128,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, refused: tuple[int, str, str]) -> None:
+        if not self._in_head and self._is_answered_early():
+            self.transport.close()  # who sends on behind an answer gets no second one
+            return
         self._in_head = False
         self._lift_deadline()
         status, code, message = refused

@@ -1,19 +1,23 @@
-"""An answer in one write is, byte for byte, the one that uvicorn would have written in two."""
+"""An answer in one write is uvicorn's own, byte for byte, and what follows a body stays small and is no header."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from serving.http.bodies import MAX_HEADER_BYTES, read_body
 from serving.http.connections import GuardedProtocol
 from serving.http.door import Door, Response
 from serving.http.refusal import CLOSE_CONNECTION, Refusal
 
 POST = b"POST /%b HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nContent-Length: 2\r\n\r\nhi"
+CHUNKED = b"POST /%b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
+PIECE_BYTES = 16_384  # as a socket would hand them over
 PASSES = 20  # of the loop, after which everything has been answered
 
 
@@ -52,7 +56,13 @@ async def split(request):
     return Response(b"{}", headers=((b"x-made-up", b"1\r\nset-cookie: stolen=1"),))
 
 
-ROUTES = {"/echo": {"POST": echo}, "/refuse": {"POST": refuse}, "/split": {"POST": split}}
+async def headers(request):
+    await read_body(request.receive, 1_000, 5.0)
+    return Response(json.dumps([name.decode() for name, _ in request.headers]).encode())
+
+
+ROUTES = {path: {"POST": handler} for path, handler in (("/echo", echo), ("/refuse", refuse), ("/split", split))}
+ROUTES["/headers"] = {"POST": headers}
 
 
 async def answered_by(protocol_class, sent, prepare=lambda protocol: None):
@@ -63,9 +73,12 @@ async def answered_by(protocol_class, sent, prepare=lambda protocol: None):
     wire = Wire()
     protocol.connection_made(wire)
     prepare(protocol)
-    protocol.data_received(sent)
-    for _ in range(PASSES):
-        await asyncio.sleep(0)
+    for piece in (sent,) if isinstance(sent, bytes) else sent:
+        if wire.closed:
+            break
+        protocol.data_received(piece)
+        for _ in range(PASSES):
+            await asyncio.sleep(0)
     protocol.connection_lost(None)
     return wire, protocol
 
@@ -107,3 +120,49 @@ def test_a_client_that_does_not_read_is_waited_for():
         assert not protocol.cycle.response_complete
 
     asyncio.run(scenario())
+
+
+def pieces_of(data):
+    return [data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
+
+
+@pytest.mark.acceptance("A4")
+def test_a_trailer_is_no_header():
+    trailers = b"Inference-Header-Content-Length: 7\r\nContent-Encoding: gzip\r\n\r\n"
+    wire, protocol = asyncio.run(answered_by(GuardedProtocol, CHUNKED % b"headers" + b"0\r\n" + trailers))
+    assert wire.writes[0].endswith(b'["host", "transfer-encoding"]')
+    assert [name for name, _ in protocol.headers] == [b"host", b"transfer-encoding"]
+
+
+@pytest.mark.acceptance("A3")
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(b"0\r\n" + b"a:b\r\n" * 400_000, id="very many trailers"),
+        pytest.param(b"0\r\na:" + b"b" * 2_000_000, id="one that never ends"),
+        pytest.param(b"2;" + b"e" * 2_000_000, id="an extension of a chunk that never ends"),
+    ],
+)
+@pytest.mark.parametrize("in_one_piece_with_the_body", [True, False])
+def test_what_is_no_body_is_as_short_as_a_head_may_be(rest, in_one_piece_with_the_body):
+    head = CHUNKED % b"headers"
+    unread = iter(pieces_of(head + rest) if in_one_piece_with_the_body else [head, *pieces_of(rest)])
+    wire, protocol = asyncio.run(answered_by(GuardedProtocol, unread))
+    assert [b'"headers_too_large"' in written for written in wire.writes] == [True]
+    assert wire.closed
+    assert len(protocol.headers) == 2
+    assert sum(map(len, unread)) > len(rest) - MAX_HEADER_BYTES - 4 * PIECE_BYTES
+
+
+@pytest.mark.acceptance("A3")
+def test_what_stands_between_the_pieces_of_a_body_is_counted_from_piece_to_piece():
+    slow = [b"1;%b\r\n" % (b"e" * 60_000), b"x\r\n"] * 9
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, [CHUNKED % b"headers", *slow, b"0\r\n\r\n"]))
+    assert wire.writes[0].startswith(b"HTTP/1.1 200")
+
+
+def test_who_sends_on_behind_an_early_answer_gets_no_second_one():
+    sent = [CHUNKED % b"nothing", *pieces_of(b"0\r\na:" + b"b" * 100_000)]
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, sent))
+    assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 404"]
+    assert wire.closed
