@@ -50,6 +50,13 @@ def _runtimes() -> list[str]:
     return list(RUNTIMES)
 
 
+def _known_runtime(runtime: str) -> str:
+    from serving.runtimes import entry_of
+
+    entry_of(runtime)
+    return runtime
+
+
 def _sources() -> list[str]:
     from train.dataset import SOURCES
 
@@ -78,6 +85,12 @@ Model = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="What chance is drawn from.")]
 Seeds = Annotated[list[int], typer.Option("--seed", min=0, max=LARGEST_SEED, help="Repeat for several.")]
 Runtimes = Annotated[list[str], typer.Option("--runtime", autocompletion=_runtimes, help="Repeat for several.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        "--runtime", callback=_known_runtime, autocompletion=_runtimes, help="The one whose service is measured."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of one inference.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, max=1_000, help="Each measures everything once.")]

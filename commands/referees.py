@@ -18,9 +18,11 @@ from commands.options import (
     DataRoot,
     Json,
     Page,
+    Resolution,
     Resolutions,
     Results,
     Rounds,
+    Runtime,
     Seed,
 )
 from commands.prepare import image_settings
@@ -29,8 +31,8 @@ from contract.blood_cells import RESOLUTIONS_PX
 
 
 def referee(
-    runtime: Annotated[str, typer.Option("--runtime", help="Whose service is measured.")] = "onnx",
-    resolution: Annotated[int, typer.Option("--resolution", "-r")] = 64,
+    runtime: Runtime = "onnx",
+    resolution: Resolution = 64,
     rounds: Rounds = 3,
     arrival_rate: Annotated[
         float, typer.Option("--arrival-rate", help="Requests per second of the Server scenario.")
@@ -45,6 +47,7 @@ def referee(
     as_json: Json = False,
 ) -> None:
     """Our load generator beside MLPerf LoadGen, wrk and raw sockets: whether they agree, and what watching costs."""
+    from contract.dataset import dataset_folder
     from loadtest.referees.comparison import RefereePlan, compare_referees
     from train.dataset import prepare_folders
 
@@ -52,13 +55,14 @@ def referee(
         images = image_settings(source, root, cache, [resolution], blood_cells=True)
         plan = RefereePlan(
             artifacts=artifacts,
-            dataset=prepare_folders(images, [resolution], progress)[resolution],
+            dataset=dataset_folder(images.cache, images.source, resolution),
             runtime=runtime,
             resolution_px=resolution,
             rounds=rounds,
             arrival_rate_per_s=arrival_rate,
             seed=seed,
         )
+        prepare_folders(images, [resolution], progress)  # after the plan: its settings are refused first
         folder = new_folder(results, "referee")
         compare_referees(plan, folder, command=typed_command(), progress=progress)
     conclude(folder, as_json, page=page)
@@ -66,7 +70,7 @@ def referee(
 
 def payloads(
     resolutions: Resolutions = list(RESOLUTIONS_PX),  # noqa: B006 (typer copies it)
-    runtime: Annotated[str, typer.Option("--runtime", help="Whose service is measured.")] = "onnx",
+    runtime: Runtime = "onnx",
     rounds: Rounds = 5,
     seed: Seed = 0,
     source: Data = AUTO,

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -80,8 +81,10 @@ class RefereePlan:
         if self.rounds < 1:
             raise InvalidSettings(f"rounds ({self.rounds}) must be at least 1")
         for name in ("single_stream_s", "server_s", "arrival_rate_per_s", "ladder_from_per_s", "ladder_step_s"):
-            if getattr(self, name) <= 0:
-                raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0")
+            if not 0 < getattr(self, name) < inf:  # false for NaN, as it must be
+                raise InvalidSettings(f"{name} ({getattr(self, name)}) must be > 0 and finite")
+        if not 0 <= self.warmup_s < inf:
+            raise InvalidSettings(f"warmup_s ({self.warmup_s}) must be >= 0 and finite")
         if self.runtime == NULL_RUNTIME:
             raise InvalidSettings("the null service is every client's floor; --runtime needs one with a model")
 
