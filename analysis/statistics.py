@@ -215,6 +215,11 @@ def permutation_p(one: Sequence[float], other: Sequence[float]) -> float:
     return float((gaps >= seen - 1e-12).mean())
 
 
+def least_permutation_p(one: int, other: int) -> float:
+    """The least that `permutation_p` can say of so many runs against so many: all of one side below the other."""
+    return (2 if one == other else 1) / math.comb(one + other, one)
+
+
 def student_p(one: Sequence[float], other: Sequence[float]) -> float:
     """Two-sided p-value of Student's test on the logarithms, with one number per run.
 

@@ -17,6 +17,7 @@ STYLES = {
     "MISSED": "red",
     "missed": "red",
     "warning": "yellow",
+    **dict.fromkeys((f"{said}, not surely" for said in ("agrees", "DISAGREES", "holds", "missed")), "yellow"),
 }
 
 

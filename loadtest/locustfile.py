@@ -120,6 +120,8 @@ def fail(user_instance: Any, exception: BaseException, **_: Any) -> None:
 
 def close(environment: Any, **_: Any) -> None:
     """Settle what is open, whoever ended the test: its own end, the web page, Ctrl-C or a signal."""
+    if environment.master_side is not None:
+        environment.master_side.abandon()
     offering = environment.offering
     if offering is None:
         return
@@ -283,6 +285,8 @@ def _look_after(master: MasterSide) -> None:
 
 def _see_to_the_end(environment: Any, offering: Offering) -> None:
     offering.carry_out()
+    if offering.is_closed:
+        return  # somebody stopped it, and the next test may have begun meanwhile
     close(environment)
     if environment.worker_side is None:
         _stop(environment)

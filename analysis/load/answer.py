@@ -35,7 +35,7 @@ def speed_sentence(summary: RunSummary) -> str:
     sizes = sorted(contender.requests for contender in contenders)
     clauses = [_clause(list(group)) for _, group in groupby(leads, key=lambda lead: (lead.fastest, lead.level_with))]
     return (
-        f"Shortest median response time ({_load(contenders)}; n = {_span(sizes)} requests per "
+        f"Shortest median response time ({_load(contenders)}; {_starts(leads)}; n = {_span(sizes)} requests per "
         f"contender, 95 % intervals in brackets): {'; '.join(clauses)}."
     )
 
@@ -75,6 +75,14 @@ def _load(contenders: Sequence[Contender]) -> str:
         count = users.pop()
         return f"{name}, {count} user{'s' if count > 1 else ''}"
     return name
+
+
+def _starts(leads: Sequence[Lead]) -> str:
+    """How often each service was started: of one start nobody knows what another would say."""
+    starts = {lead.starts for lead in leads}
+    if starts == {1}:
+        return "one start of each service"
+    return f"{_span(sorted(starts))} starts of each service"
 
 
 def _clause(leads: Sequence[Lead]) -> str:

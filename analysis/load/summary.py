@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from analysis.differences import MINIMUM_EFFECT, Difference, differences_from
+from analysis.differences import MINIMUM_EFFECT, Difference, compared_with, differences_from, medians_of_runs
 from analysis.load.confusion import Confusion, confusions
 from analysis.load.curve import Curve, curve_of
 from analysis.load.figures import Figures, Key, figures_of, recorded, stream
@@ -74,7 +74,8 @@ class Contender:
 class Lead:
     """Who has the shortest median response time at one resolution, and by how much.
 
-    ``level_with`` are those that cannot be told from the fastest. ``ratio`` is the median of
+    ``level_with`` are those that cannot be told from the fastest: by the test of `compared_with`, or by the interval of
+    their ratio where the ``starts`` of each service are too few for it. ``ratio`` is the median of
     ``versus`` (the baseline, or the runner-up where the baseline leads) over the fastest's.
     """
 
@@ -82,6 +83,7 @@ class Lead:
     resolution_px: int
     fastest: str
     level_with: tuple[str, ...]
+    starts: int
     versus: str | None
     ratio: Figure
 
@@ -160,7 +162,7 @@ def summarise(
             )
             for key, cells in sorted(_by_contender(judged).items(), key=_reading_order)
         ),
-        leads=_leads(run.plan, medians, baseline),
+        leads=_leads(answers, medians, baseline),
         confusions=confusions(run.plan, answers),
         damage=run.damage,
         unlisted=run.unlisted,
@@ -292,24 +294,38 @@ def _cell_summary(recording: RecordedCell, verdict: Verdict) -> CellSummary:
     )
 
 
-def _leads(plan: RunPlan, medians: dict[Key, _Medians], baseline: str) -> tuple[Lead, ...]:
+def _leads(answers: Mapping[Key, Sequence[Requests]], medians: dict[Key, _Medians], baseline: str) -> tuple[Lead, ...]:
     runtimes = [key for key in medians if key[0] != NULL_RUNTIME]  # the floor competes with nobody
     places = sorted(runtimes, key=lambda key: (key[2], key[1]))
     return tuple(
-        _lead(scenario, resolution_px, {key[0]: medians[key].response for key in keys}, baseline)
-        for (scenario, resolution_px), keys in groupby(places, key=lambda key: (key[2], key[1]))
+        _lead(place, {key[0]: medians[key].response for key in keys}, answers, baseline)
+        for place, keys in groupby(places, key=lambda key: (key[2], key[1]))
     )
 
 
-def _lead(scenario: str, resolution_px: int, medians: dict[str, ResampledMedian], baseline: str) -> Lead:
+def _lead(
+    place: tuple[str, int],
+    medians: dict[str, ResampledMedian],
+    answers: Mapping[Key, Sequence[Requests]],
+    baseline: str,
+) -> Lead:
+    scenario, resolution_px = place
     fastest, *others = sorted(medians, key=lambda runtime: medians[runtime].value)
     ratios = {other: ratio_of_medians(medians[other], medians[fastest]) for other in others}
+    runs = {name: medians_of_runs(answers[name, resolution_px, scenario]) for name in (fastest, *others)}
+    tested = compared_with(runs[fastest], [runs[other] for other in others])
+    # Starts that are too few for a test leave the interval; of one start it is the scatter of its requests.
+    slower = {
+        other: _is_slower(ratios[other]) if tested is None else tested[number].says == "slower"
+        for number, other in enumerate(others)
+    }
     versus = baseline if baseline in ratios else others[0] if others else None
     return Lead(
         scenario=scenario,
         resolution_px=resolution_px,
         fastest=fastest,
-        level_with=tuple(other for other in others if not _is_slower(ratios[other])),
+        level_with=tuple(other for other in others if not slower[other]),
+        starts=min(map(len, runs.values())),
         versus=versus,
         ratio=ratios[versus] if versus else Absent("only one runtime has a valid cell"),
     )

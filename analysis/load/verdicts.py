@@ -116,8 +116,7 @@ def _dropped(evidence: Evidence) -> Iterator[Finding]:
             f"{outcome.dropped} arrivals were never sent, because too many requests were in flight",
             "lower the arrival rate: the service does not keep up with it",
         )
-    allowed = outcome.scenario.users if outcome.scenario and outcome.scenario.kind == "closed_loop" else 0
-    if outcome.aborted > allowed:
+    if outcome.aborted:
         yield Finding(
             True,
             f"{outcome.aborted} requests were cut off before their answer, and the slowest are among them",
@@ -296,6 +295,4 @@ def _checks_of(scenario: Scenario | None) -> list[Check]:
 
 
 # What a busy machine does to a cell, whatever the service is like.
-DISTURBANCES = frozenset(
-    {_too_few, _dropped, _generator, _send_delay, _late_steps, drift, other_programs, other_guests, clock}
-)
+DISTURBANCES = frozenset({_too_few, _generator, _send_delay, _late_steps, drift, other_programs, other_guests, clock})

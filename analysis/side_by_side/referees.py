@@ -76,7 +76,20 @@ class Agreement:
     @property
     def agrees(self) -> bool:
         """Whether the ratio is within the limit; False where there is none."""
-        return isinstance(self.ratio, Estimate) and abs(self.ratio.value - 1) <= self.limit
+        return isinstance(self.ratio, Estimate) and self._within(self.ratio.value)
+
+    @property
+    def surely(self) -> bool:
+        """Whether all of the ratio's interval is on the side that ``agrees`` names."""
+        ratio = self.ratio
+        if not isinstance(ratio, Estimate):
+            return False
+        if self.agrees:
+            return self._within(ratio.low) and self._within(ratio.high)
+        return ratio.low > 1 + self.limit or ratio.high < 1 - self.limit
+
+    def _within(self, ratio: float) -> bool:
+        return abs(ratio - 1) <= self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +256,7 @@ def _figures_row(figures: ClientFigures) -> list[str]:
 
 
 def _agreement_row(agreement: Agreement) -> list[str]:
-    verdict = "agrees" if agreement.agrees else "DISAGREES"
+    verdict = ("agrees" if agreement.agrees else "DISAGREES") + ("" if agreement.surely else ", not surely")
     if isinstance(agreement.ratio, Absent):
         verdict = agreement.ratio.reason
     return [
@@ -291,7 +304,7 @@ def referees_as_json(summary: RefereeSummary) -> str:
     return side_by_side_as_json(
         summary.comparison,
         figures=summary.figures,
-        agreements=with_judgement(summary.agreements, "limit", "agrees"),
+        agreements=with_judgement(summary.agreements, "limit", "agrees", "surely"),
         costs=summary.costs,
     )
 
@@ -362,8 +375,10 @@ def tell_referees(folder: Path, _: Asked) -> Told:
 
 
 def _answer(summary: RefereeSummary) -> str:
-    agreeing, kept = sum(one.agrees for one in summary.agreements), sum(cost.good for cost in summary.costs)
+    agreeing = [one for one in summary.agreements if one.agrees]
+    surely, kept = sum(one.surely for one in agreeing), sum(cost.good for cost in summary.costs)
     return (
-        f"{agreeing} of {len(summary.agreements)} percentiles of other load generators agree with ours, each client's "
-        f"own floor taken off; {kept} of {len(summary.costs)} promises about the cost of watching are kept."
+        f"{len(agreeing)} of {len(summary.agreements)} percentiles of other load generators agree with ours, each "
+        f"client's own floor taken off, {surely} of them with their whole interval; {kept} "
+        f"of {len(summary.costs)} promises about the cost of watching are kept."
     )

@@ -175,8 +175,22 @@ class ArtifactFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How all cells of a run are measured; ``duration_s`` grows with the resolution, by the profile's rule."""
+
+    device: str
+    threads: int
+    images: int
+    warmup_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """What a run set out to measure. Cells without a `CellOutcome` are missing, and reported so."""
+    """What a run set out to measure. Cells without a `CellOutcome` are missing, and reported so.
+
+    ``settings`` are None for a service that somebody else started.
+    """
 
     run: str
     created: str  # ISO 8601, UTC
@@ -189,6 +203,7 @@ class RunPlan:
     artifacts: tuple[ArtifactFacts, ...]
     cells: tuple[Cell, ...]
     seed: int
+    settings: RunSettings | None = None
     data_split: Split = "test"  # which images are sent; scores name it
     records_version: int = RECORDS_VERSION
 

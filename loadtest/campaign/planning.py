@@ -11,7 +11,7 @@ from pathlib import Path
 from contract.dataset import Dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
-from contract.records.load import NULL_RUNTIME, Cell, RunPlan
+from contract.records.load import NULL_RUNTIME, Cell, RunPlan, RunSettings
 from loadtest.artifacts import artifact_facts
 from loadtest.folders import new_run_name
 from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP, Profile
@@ -97,13 +97,13 @@ def plan_campaign(settings: CampaignSettings, datasets: Mapping[int, Dataset]) -
 
     Raises `InvalidSettings` for images of several sources, and what `load_artifact` raises.
     """
-    now = datetime.now(UTC)
+    profile, now = settings.profile, datetime.now(UTC)
     contenders = contenders_of(settings)
     source, description, real = _one_source(datasets)
     return RunPlan(
-        run=settings.run or new_run_name(settings.profile.name, now),
+        run=settings.run or new_run_name(profile.name, now),
         created=now.isoformat(timespec="seconds"),
-        profile=settings.profile.name,
+        profile=profile.name,
         command=settings.command,
         environment=describe_environment(),
         data_source=source,
@@ -116,6 +116,13 @@ def plan_campaign(settings: CampaignSettings, datasets: Mapping[int, Dataset]) -
         ),
         cells=tuple(cell for contender in contenders for cell in contender.cells()),
         seed=settings.seed,
+        settings=RunSettings(
+            device=settings.device,
+            threads=settings.threads,
+            images=profile.images,
+            warmup_s=profile.warmup_s,
+            duration_s=profile.duration_s,
+        ),
     )
 
 

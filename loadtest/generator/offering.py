@@ -58,6 +58,11 @@ class Offering:
         self._begin_step(first)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether its books are closed, by its own end or by anybody before it."""
+        return self._closed
+
+    @property
     def is_scheduled(self) -> bool:
         """Whether requests follow a schedule; otherwise each user waits for the answer before."""
         return self.plan.scenario.kind != CLOSED_LOOP
@@ -155,6 +160,7 @@ class Offering:
             return
         self._closed = True
         self._turn.set()
+        self._cut_short.set()  # whoever carries it out is to wait no longer
         self._pool.kill()
         tally = self._tally(time.perf_counter_ns())
         self._ledger.close()
@@ -184,7 +190,7 @@ class Offering:
         all_at_once = self._step.requests is not None
         if not all_at_once and self._cut_short.wait((self._end_ns - time.perf_counter_ns()) / NS_PER_S):
             return False
-        deadline_ns = self._end_ns + (0 if all_at_once else round(self.plan.drain_s * NS_PER_S))
+        deadline_ns = self._end_ns + (0 if all_at_once else round(self.plan.patience_s * NS_PER_S))
         while self._is_busy() and time.perf_counter_ns() < deadline_ns:
             if self._cut_short.wait(_SETTLING_S):
                 return False

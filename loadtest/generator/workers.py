@@ -106,6 +106,10 @@ class MasterSide:
         if not self._over and here < self._workers:
             self._end(f"a worker was lost: {here} of {self._workers} are left, and its share was not sent")
 
+    def abandon(self) -> None:
+        """Somebody stopped the load: what workers do from now on is no business of this one."""
+        self._over = True
+
     def _hear_step(self, environment: Any, msg: Any, **_: Any) -> None:
         self._step[msg.data["index"]] = msgspec.convert(msg.data["outcome"], StepOutcome)
         if len(self._step) == self._workers:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.differences import differences_from
+from analysis.differences import compared_with, differences_from
 from analysis.load.runs import load_run
 from analysis.load.sentences import difference_words
 from analysis.load.summary import summarise
@@ -16,6 +16,7 @@ from analysis.statistics import (
     Estimate,
     _student_tail,
     holm,
+    least_permutation_p,
     percentile,
     percentile_across_runs,
     permutation_p,
@@ -54,6 +55,22 @@ def test_one_run_says_nothing_about_a_difference(build, tmp_path: Path) -> None:
     (difference,) = differences_from("pytorch", answers_of(build, tmp_path, {"onnx": 0.2}, repetitions=1)).values()
     assert (difference.says, difference.p_value) == ("too few runs", None)
     assert difference_words(difference) == ""
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_the_least_p_is_that_of_runs_which_are_all_apart(one: int, other: int) -> None:
+    found = permutation_p(
+        [1.0 + number / 100 for number in range(one)], [2.0 + number / 100 for number in range(other)]
+    )
+    assert least_permutation_p(one, other) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(("runs", "rivals", "can_tell"), [(5, 3, True), (4, 1, True), (4, 3, False), (3, 1, False)])
+def test_runs_that_no_test_could_tell_from_chance_are_too_few(runs: int, rivals: int, can_tell: bool) -> None:
+    base, slow = [1.0 + number / 100 for number in range(runs)], [2.0 + number / 100 for number in range(runs)]
+    found = compared_with(base, [slow] * rivals)
+    assert (found is not None) == can_tell
+    assert not can_tell or {one.says for one in found} == {"slower"}
 
 
 def test_neither_the_baseline_nor_the_null_service_is_compared(build, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from contract.records.load import REQUESTS_FILE, STEPPED_KINDS, RequestRecord
 from contract.storage import read_json
 from contract.timing import NS_PER_S
 from loadtest.generator.plan import TALLY_FILE, LoadTally
-from loadtest.scenarios import KINDS
+from loadtest.scenarios import CLOSED_LOOP, KINDS
 from loadtest.service.processes import CODE, guarded_process, last_lines
 from loadtest.service.server import free_port
 
@@ -181,6 +181,30 @@ def test_the_web_page_starts_every_scenario_one_after_another(
             post(f"{page}/swarm", form | {"record_to": str(folder)})
             wait_for(lambda folder=folder: (folder / TALLY_FILE).exists(), log)
             require_whole_books(folder, scenario)
+
+
+def test_a_test_that_was_stopped_on_the_page_does_not_end_the_next_one(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    options = ["--web-host", "127.0.0.1", "--web-port", str(port), "--dataset", str(noise_folder), "--warmup", "0"]
+    stopped, next_one, log = tmp_path / "stopped", tmp_path / "next", tmp_path / "log"
+    with (
+        fake_service(service_ms=20) as service,
+        guarded_process(locust_command(*options, "--host", service.url), log=log, grace_s=2),
+    ):
+        wait_for(lambda: answers(page), log)
+        form = {"user_count": 1, "spawn_rate": 1, "host": service.url, "scenario": CLOSED_LOOP}
+        post(f"{page}/swarm", form | {"record_to": str(stopped), "duration": 4})
+        wait_for(lambda: (stopped / REQUESTS_FILE).exists(), log)
+        post(f"{page}/stop", {})
+        wait_for(lambda: (stopped / TALLY_FILE).exists(), log)
+        # It begins before the first would have ended, and ends after.
+        post(f"{page}/swarm", form | {"record_to": str(next_one), "duration": 6})
+        wait_for(lambda: (next_one / TALLY_FILE).exists(), log)
+    assert not read_json(stopped / TALLY_FILE, LoadTally).complete
+    require_whole_books(next_one, CLOSED_LOOP)
 
 
 def test_a_shape_changes_the_number_of_users_and_cuts_nobody_off(

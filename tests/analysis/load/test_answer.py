@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.differences import MINIMUM_EFFECT
 from analysis.load.answer import answer, parts_sentence, speed_sentence, trust_sentence
 from analysis.load.runs import load_run
 from analysis.load.summary import RunSummary, summarise
@@ -27,6 +28,31 @@ def test_contenders_within_the_noise_are_not_ranked(build, tmp_path: Path) -> No
     sentence = speed_sentence(summary_of(build, tmp_path, runtimes=("twin_a", "twin_b")))
     assert "cannot be told apart at 28 px" in sentence
     assert "times as fast" not in sentence
+
+
+def test_of_one_start_it_is_said_that_it_was_one(build, tmp_path: Path) -> None:
+    assert "one start of each service" in speed_sentence(summary_of(build, tmp_path / "one"))
+    five = speed_sentence(summary_of(build, tmp_path / "five", repetitions=5, requests=120))
+    assert "5 starts of each service" in five
+    assert "ONNX Runtime at 28 px" in five
+
+
+AHEAD, BEHIND = (1.0, 1.1, 1.1, 1.2, 1.7), (1.5, 1.5, 2.0, 2.0, 2.6)
+
+
+def test_three_rivals_that_the_corrected_test_cannot_tell_are_named_beside_the_fastest(build, tmp_path: Path) -> None:
+    def edit(cell, records, outcome):
+        factor = (AHEAD if cell.runtime == "twin_a" else BEHIND)[cell.repetition - 1]
+        same = build.cell(runtime="pytorch", repetition=cell.repetition)
+        return build.records(same, requests=len(records) - 30, slower=factor), outcome
+
+    runtimes = ("twin_a", "twin_b", "twin_c", "twin_d")
+    summary = summary_of(build, tmp_path, runtimes=runtimes, repetitions=5, requests=200, edit=edit)
+    (lead,) = summary.leads
+    assert lead.fastest == "twin_a"
+    assert lead.ratio.low > MINIMUM_EFFECT  # the interval alone, uncorrected, would have named a winner
+    assert set(lead.level_with) == {"twin_b", "twin_c", "twin_d"}
+    assert "cannot be told apart" in speed_sentence(summary)
 
 
 def test_different_winners_get_a_clause_each(build, tmp_path: Path) -> None:

@@ -109,21 +109,14 @@ def test_a_failure_during_warm_up_is_a_warning(verdict_on, build) -> None:
     assert "1 requests failed during warm-up" in verdict.warnings[0]
 
 
-def test_the_last_request_of_a_closed_loop_may_be_cut_off(verdict_on, build) -> None:
+@pytest.mark.parametrize("scenario", ["closed_loop", "open_loop"])
+def test_requests_cut_off_are_the_slowest_and_make_a_cell_invalid(verdict_on, build, scenario) -> None:
     def cut(cell, records, outcome):
         records = [*records[:-1], build.failed(records[-1], ABORTED, 0)]
         return records, build.outcome(cell, records, failed=0, aborted=1)
 
-    assert verdict_on(cut) == Verdict(status="valid")
-
-
-def test_requests_cut_off_in_an_open_loop_are_the_slowest_and_make_it_invalid(verdict_on, build) -> None:
-    def cut(cell, records, outcome):
-        records = [*records[:-1], build.failed(records[-1], ABORTED, 0)]
-        return records, build.outcome(cell, records, failed=0, aborted=1)
-
-    verdict = verdict_on(cut, cell=build.cell(scenario="open_loop"))
-    assert verdict.status == "invalid"
+    verdict = verdict_on(cut, cell=build.cell(scenario=scenario))
+    assert (verdict.status, verdict.disturbed) == ("invalid", False)
     assert "cut off before their answer" in verdict.reasons[0]
 
 

@@ -106,6 +106,22 @@ def test_p50_may_differ_by_5_percent_and_p99_by_15(slower, p50, p99):
     assert of(summary, WRK, "p50").agrees
 
 
+@pytest.mark.parametrize(("scatter", "said"), [(0.01, "| agrees |"), (0.2, "| agrees, not surely |")])
+def test_an_interval_beyond_the_limit_is_no_sure_agreement(scatter, said):
+    whole = comparison()
+    factors = {0: 1 - scatter, 1: 1.0, 2: 1 + scatter}
+    windows = tuple(
+        replace(each, p50_ns=each.p50_ns * factors[each.round])
+        if (each.client, each.service) == (WRK, "onnx")
+        else each
+        for each in whole.windows
+    )
+    summary = summarise_referees(replace(whole, windows=windows), np.random.default_rng(0))
+    assert of(summary, WRK, "p50").surely == (scatter == 0.01)
+    (line,) = [line for line in referees_page(summary).splitlines() if line.startswith("| SingleStream | wrk | p50")]
+    assert line.endswith(said)
+
+
 def test_disagreement_is_red_in_the_terminal_and_bold_on_the_page():
     summary = summarised({WRK: 2.0})
     console = Console(width=200, force_terminal=True, record=True)

@@ -8,7 +8,7 @@ import pytest
 
 from contract.environment import describe_environment
 from contract.errors import RunInvalid
-from contract.records.load import Cell, RunPlan
+from contract.records.load import Cell, RunPlan, RunSettings
 from loadtest.campaign.cells import Surroundings, failed_cell
 from loadtest.campaign.runfolder import create_run, open_run, resume_run
 
@@ -88,6 +88,7 @@ def test_a_run_is_resumed_by_the_same_plan_at_another_time(tmp_path: Path) -> No
         ("profile", "full"),
         ("data_source", "other"),
         ("cells", (CELL,)),
+        ("settings", RunSettings(device="cpu", threads=2, images=300, warmup_s=1.0, duration_s=8.0)),
         ("environment", replace(describe_environment(), cpu_model="another")),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from analysis.compute.runs import load_compute_run
 from contract.errors import RunInvalid
 from contract.records.compute import BLOCKS_FILE, LIMITS_FILE, SITTING_FILE
-from loadtest.compute.measure import measure_compute
+from loadtest.compute.measure import LONG_CALL_NS, SETTLING_CALLS, measure_compute
 from loadtest.compute.planning import ComputeSettings, profile_named
 
 RUNTIMES = {"onnx", "null"}
@@ -44,6 +44,23 @@ def test_turns_are_interleaved(small_run):
     order = [block.runtime for block in run.blocks if block.sitting.repetition == 1]
     changes = sum(one != other for one, other in pairwise(order))
     assert changes > len(RUNTIMES) * run.plan.rounds  # more than one runtime after another would have
+
+
+def test_a_runtime_that_compiles_has_its_caches_settled_like_any_other(tiny_artifacts_of, tmp_path):
+    pytest.importorskip("jax")
+    settings = ComputeSettings(
+        profile=replace(profile_named("smoke"), processes=1, rounds=1, block_ms=5),
+        artifacts=tiny_artifacts_of("stablehlo"),
+        runtimes=("jax",),
+        threads=(1,),
+        results=tmp_path,
+    )
+    run = load_compute_run(measure_compute(settings))
+    compiled = {(one.runtime, one.shape) for one in run.first_calls if one.took_ns > LONG_CALL_NS}
+    assert compiled
+    assert {len(block.settling_ns) for block in run.blocks if (block.runtime, block.shape) in compiled} == {
+        SETTLING_CALLS
+    }
 
 
 def test_the_limits_are_of_the_threads_that_were_measured(small_run):

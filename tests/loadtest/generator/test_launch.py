@@ -72,6 +72,16 @@ def test_every_failure_is_counted_once_and_by_its_kind(
     assert tally.ok == truth["ok"]
 
 
+def test_the_last_answer_of_a_closed_loop_is_waited_for_until_it_times_out(
+    fake_service: Callable, make_plan: Callable
+) -> None:
+    plan = make_plan(duration_s=0.5, timeout_s=1.5, drain_s=0.1)
+    with fake_service(service_ms=5, faults={"20": "hang"}) as service:
+        tally = offer(service.url, plan)
+    assert (tally.failed, tally.aborted) == (1, 0)
+    assert records_of(plan)[-1].failure == "timeout"
+
+
 def test_known_service_times_are_recovered(fake_service: Callable, make_plan: Callable, truth_at: Callable) -> None:
     """p50 within 3 %, p99 within 10 %: a busy machine may spoil some attempts, a wrong harness spoils every one.
 
