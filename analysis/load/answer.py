@@ -12,6 +12,7 @@ from analysis.load.sentences import curve_words
 from analysis.load.summary import Contender, Lead, RunSummary
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.wording import interval_of, listed, part_name, runtime_name, scenario_name, value_of
+from contract.records.load import NULL_RUNTIME
 from contract.timing import PARTS
 
 T = TypeVar("T")
@@ -136,10 +137,11 @@ def _agreement_clause(summary: RunSummary) -> str:
 def _accuracy_clause(summary: RunSummary) -> str:
     if not summary.plan.data_is_real:
         return "; the images are rendered, so speed is measured and accuracy is not"
-    shares = [c.figures.accuracy for c in summary.contenders if c.figures]
+    shares = [c.figures.accuracy for c in summary.contenders if c.figures and c.runtime != NULL_RUNTIME]
     known = [share for share in shares if isinstance(share, Estimate)]
     if not known:
-        return ""
+        reasons = {share.reason for share in shares if isinstance(share, Absent)}
+        return "".join(f"; accuracy is not told: {reason}" for reason in sorted(reasons))
     sizes = sorted(share.n for share in known)
     return (
         f"; the answers are right for {100 * min(share.low for share in known):.1f} to "

@@ -128,7 +128,12 @@ def _over_runs(figures: Sequence[Figure], rng: np.random.Generator) -> Figure:
 def _accuracy(plan: RunPlan, key: Key, requests: Requests) -> Figure:
     if key[0] == NULL_RUNTIME:
         return Absent("the null service looks at no image")
-    return accuracy(requests) if plan.data_is_real else Absent("rendered images: accuracy is not measured")
+    if not plan.data_is_real:
+        return Absent("rendered images: accuracy is not measured")
+    of_this = [artifact for artifact in plan.artifacts if (artifact.runtime, artifact.resolution_px) == key[:2]]
+    if others := {artifact.trained_on for artifact in of_this} - {None, plan.data_description}:
+        return Absent(f"the weights were trained on {others.pop()}, and may have seen these images")
+    return accuracy(requests)
 
 
 def _part(requests: Requests, name: str) -> Figure:

@@ -162,7 +162,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFacts:
-    """Which artifact a run measured, copied from its manifest so that the run folder explains itself."""
+    """Which artifact a run measured, copied from its manifest so that the run folder explains itself.
+
+    ``trained_on`` describes data and split; None in records from before it was kept.
+    """
 
     runtime: str
     resolution_px: int
@@ -172,6 +175,7 @@ class ArtifactFacts:
     weights_digest: str
     parity_largest_difference: float
     parity_images: int
+    trained_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

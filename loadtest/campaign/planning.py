@@ -12,7 +12,7 @@ from contract.dataset import Dataset
 from contract.environment import describe_environment
 from contract.errors import InvalidSettings
 from contract.records.load import NULL_RUNTIME, Cell, RunPlan, RunSettings
-from loadtest.artifacts import artifact_facts
+from loadtest.artifacts import artifact_facts, same_weights
 from loadtest.folders import new_run_name
 from loadtest.scenarios import CLOSED_LOOP, OPEN_LOOP, Profile
 
@@ -109,7 +109,7 @@ def plan_campaign(settings: CampaignSettings, datasets: Mapping[int, Dataset]) -
         data_source=source,
         data_description=description,
         data_is_real=real,
-        artifacts=tuple(
+        artifacts=same_weights(
             artifact_facts(settings.artifacts, contender.runtime, format_, contender.resolution_px)
             for contender in contenders
             if contender.repetition == 1 and (format_ := settings.formats[contender.runtime]) is not None

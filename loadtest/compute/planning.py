@@ -13,7 +13,7 @@ from contract.errors import InvalidSettings
 from contract.records.compute import ComputePlan, InputKind, Shape, Sitting
 from contract.records.load import NULL_RUNTIME, ArtifactFacts
 from contract.timing import NS_PER_MS
-from loadtest.artifacts import artifact_facts
+from loadtest.artifacts import artifact_facts, same_weights
 from loadtest.folders import new_run_name
 from loadtest.service.processes import own_cores
 from serving.inference.devices import CPU, Device, parse_device
@@ -143,7 +143,7 @@ def _sittings(profile: ComputeProfile, threads: Sequence[int]) -> tuple[Sitting,
 
 def _artifacts(settings: ComputeSettings) -> tuple[ArtifactFacts, ...]:
     formats: Mapping[str, str | None] = {name: entry_of(name).format for name in settings.runtimes}
-    return tuple(
+    return same_weights(
         artifact_facts(settings.artifacts, name, format_, side)
         for name, format_ in formats.items()
         if format_ is not None

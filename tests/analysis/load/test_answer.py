@@ -109,6 +109,19 @@ def test_accuracy_names_its_images_and_is_not_claimed_for_rendered_ones(build, t
     assert "accuracy is not" in rendered
 
 
+def test_accuracy_is_not_told_of_weights_that_may_have_seen_the_images(build, tmp_path: Path) -> None:
+    def artifacts(trained_on):
+        return tuple(build.artifact(runtime, 28, trained_on=trained_on) for runtime in ("pytorch", "onnx"))
+
+    elsewhere = trust_sentence(summary_of(build, tmp_path / "a", artifacts=artifacts("BloodMNIST, official split")))
+    assert "right for" not in elsewhere
+    assert "accuracy is not told: the weights were trained on BloodMNIST, official split, and may have" in elsewhere
+    same = trust_sentence(
+        summary_of(build, tmp_path / "b", artifacts=artifacts("PBC, BloodMNIST recipe, own 7:1:2 split"))
+    )
+    assert "right for 96.1 to 99.0 %" in same
+
+
 @pytest.mark.parametrize("real", [True, False])
 def test_agreement_is_claimed_only_for_images_that_were_compared(build, tmp_path: Path, real: bool) -> None:
     assert "every one of 800 image answers" in trust_sentence(summary_of(build, tmp_path / "with", data_is_real=real))
