@@ -37,7 +37,7 @@ CODES = {
     "unsupported_image": Code(415, "The bytes are no PNG, JPEG, WebP, TIFF or BMP, whatever they are called."),
     "unsupported_media_type": Code(415, "The body is declared as something that is no image, bytes or form."),
     "bad_dimensions": Code(422, "A side has fewer than 8 or more than 8,192 pixels, or is 8 times the other."),
-    "corrupt_image": Code(422, "The image is truncated or damaged."),
+    "corrupt_image": Code(422, "The image is truncated or damaged, or made of far more parts than an image needs."),
     "multi_frame": Code(422, "The file holds several frames or pages."),
     "too_many_pixels": Code(422, "The image has more than 25 million pixels."),
     "value_out_of_range": Code(422, "A value of the tensor is not finite, or absurdly far from [-1, 1]."),

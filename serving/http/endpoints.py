@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from PIL.Image import Image
@@ -24,7 +26,7 @@ from serving.answers import (
 )
 from serving.http.bodies import body_too_large, client_is_gone, images_in, read_body, read_head
 from serving.http.door import Request, Response, Routes
-from serving.http.images import model_input, open_image
+from serving.http.images import model_input, open_image, opens_at_once
 from serving.http.many import classify_each
 from serving.http.refusal import CLOSE_CONNECTION, RETRY_SOON, ClientGone, Refusal
 from serving.inference.batching import batches_for
@@ -41,9 +43,10 @@ from serving.protocol.open_inference import OpenInference
 from serving.settings import ServiceSettings
 
 # Above this a decoder takes milliseconds, during which the event loop should answer others.
-PIXELS_DECODED_IN_PLACE = 500_000
+WORK_DONE_IN_PLACE_PX = 500_000
 # One who waited that long for the model may have left; asking costs a microsecond.
 LONG_WAIT_NS = 5_000_000
+T = TypeVar("T")
 _TIMING_HEADER = TIMING_HEADER.lower().encode()
 
 
@@ -205,11 +208,16 @@ class Endpoints:
         return images_in(head, body)
 
     async def _decode(self, image_bytes: bytes) -> Image:
-        opened = open_image(image_bytes)
+        in_place = opens_at_once(image_bytes)
+        opened = open_image(image_bytes) if in_place else await self._aside(partial(open_image, image_bytes))
         self._measurements.icc_profiles_ignored += opened.has_icc_profile
-        if opened.pixels <= PIXELS_DECODED_IN_PLACE:
+        if in_place and opened.work_px <= WORK_DONE_IN_PLACE_PX:
             return opened.decode()
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, opened.decode)
+        return await self._aside(opened.decode)
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """``work`` done in the decoders' thread, while the event loop answers others."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
     def _model_for(self, query: bytes) -> ServedModel:
         served = self._by_query.get(query)  # the query as nearly every client spells it

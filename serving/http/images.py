@@ -1,7 +1,8 @@
 """Bytes -> pixels, by one written rule for every runtime.
 
 format      PNG, JPEG, WebP, TIFF or BMP, told by the bytes; else 415 ``unsupported_image``
-whole       a PNG's chunks and checksums, a JPEG's end; else 422 ``corrupt_image``
+whole       a PNG's chunks and checksums, a JPEG's end, no more parts than an image needs;
+            else 422 ``corrupt_image``
 frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
             at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory
@@ -61,6 +62,12 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], Image.Image]] = {
     "GIF": GifImagePlugin.GifImageFile,  # opened only to say why it is refused
 }
 
+# What a PNG's compressed texts may unfold to, all of them together; Pillow's own limit takes a third of a second.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
+# The rest, Pillow reads in loops of Python's: tags, frames and run lengths, at a microsecond each.
+_READ_BY_C: frozenset[Format | None] = frozenset({"PNG", "JPEG", "WEBP"})
+_FEW_BYTES = 250_000
+
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -80,11 +87,12 @@ class OpenedImage:
     """An image whose header has passed every rule; its pixels are not decoded yet."""
 
     image: Image.Image
+    passes: int = 1
 
     @property
-    def pixels(self) -> int:
-        """How much work `decode` will be."""
-        return self.image.width * self.image.height
+    def work_px(self) -> int:
+        """How much work `decode` will be: pixels, each as often as it is visited."""
+        return self.passes * self.image.width * self.image.height
 
     @property
     def has_icc_profile(self) -> bool:
@@ -102,12 +110,17 @@ class OpenedImage:
             raise corrupt(f"its {self.image.format} data cannot be decoded") from error
 
 
+def opens_at_once(data: bytes) -> bool:
+    """Whether `open_image` takes little time whatever the bytes are, and refuses nothing itself."""
+    return len(data) <= _FEW_BYTES and format_of(data) in _READ_BY_C
+
+
 def open_image(data: bytes) -> OpenedImage:
     """``data`` judged by everything but its pixels; raises `InvalidImage`, whose message echoes nothing of it."""
     format_ = format_of(data)
     if format_ is None:
         raise _unsupported_format()
-    require_whole(format_, data)
+    passes = require_whole(format_, data)
     if format_ == "WEBP":
         _require_size(*webp_size(data))
     try:
@@ -122,7 +135,7 @@ def open_image(data: bytes) -> OpenedImage:
     if format_ == "GIF":
         raise _unsupported_format()
     _require_size(image.width, image.height)
-    return OpenedImage(image)
+    return OpenedImage(image, passes)
 
 
 def decode_image(data: bytes) -> Image.Image:

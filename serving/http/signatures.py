@@ -3,10 +3,13 @@
 Pillow's ``verify`` proves a PNG whole but consumes the opened image, and does nothing
 for other formats; opening a second time doubles the cost of a small image. These
 checks hold the same rule (a test compares them with ``verify``) in a few microseconds.
+They also count what costs a decoder time without showing in the size of an image: segments
+and chunks, of which each is a few bytes, and the scans of a JPEG, of which each visits every pixel.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Literal
 
@@ -17,9 +20,18 @@ Format = Literal["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"]
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, b"\xff\xd9"
-# Markers that stand alone: restart, start of image, and TEM.
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+# A progressive JPEG has about 10 scans (18 in CMYK); scripts that look for the best ones end below 40.
+MAX_SCANS = 64
+# Profiles and metadata of several megabytes are some hundred segments of 64 kB.
+MAX_SEGMENTS = 1_000
+MAX_STRAY_BYTES = 1_000  # before the first scan: padding, or junk that decoders step over byte by byte
+# Ordinary encoders write chunks of 8 kB and more, and a few dozen that are no pixels.
+MAX_CHUNKS, BYTES_PER_FURTHER_CHUNK = 1_000, 1_000
+MAX_PROFILES = 2  # a PNG should have one; each unfolds to a megabyte
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# Left out are those that stand alone (restart, start of image, TEM), stuffed bytes, and 0xFF as padding.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+_SEARCHED_AT_ONCE_BYTES = 100_000  # a search keeps the interpreter to itself, for a millisecond at most
 
 
 def format_of(data: bytes) -> Format | None:
@@ -39,12 +51,17 @@ def format_of(data: bytes) -> Format | None:
     return None
 
 
-def require_whole(format_: Format, data: bytes) -> None:
-    """Raise `InvalidImage` (``corrupt_image``) for a PNG or JPEG that is cut, or a PNG that fails a checksum."""
+def require_whole(format_: Format, data: bytes) -> int:
+    """How often a decoder will visit every pixel: the scans of a JPEG, else 1. Linear in the bytes.
+
+    Raises `InvalidImage` (``corrupt_image``) for a PNG or JPEG that is cut or made of far too many parts, and
+    for a PNG that fails a checksum.
+    """
+    if format_ == "JPEG":
+        return _scans_of_whole_jpeg(data)
     if format_ == "PNG":
         _require_whole_png(data)
-    elif format_ == "JPEG":
-        _require_whole_jpeg(data)
+    return 1
 
 
 def corrupt(what: str) -> InvalidImage:
@@ -53,42 +70,49 @@ def corrupt(what: str) -> InvalidImage:
 
 
 def _require_whole_png(data: bytes) -> None:
-    view, at = memoryview(data), len(_PNG)
-    while at + 12 <= len(data):
+    view, at, profiles = memoryview(data), len(_PNG), 0
+    for _ in range(MAX_CHUNKS + len(data) // BYTES_PER_FURTHER_CHUNK):
+        if at + 12 > len(data):
+            raise corrupt("the PNG has no end")
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
         if end + 4 > len(data):
             raise corrupt("a PNG chunk is cut off")
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise corrupt("the checksum of a PNG chunk does not match")
-        if data[at + 4 : at + 8] == b"IEND":
+        kind = data[at + 4 : at + 8]
+        if kind == b"IEND":
             return
+        profiles += kind == b"iCCP"
+        if profiles > MAX_PROFILES:
+            raise corrupt(f"the PNG has more than {MAX_PROFILES} colour profiles")
         at = end + 4
-    raise corrupt("the PNG has no end")
+    raise corrupt("the PNG has far more chunks than an image needs")
 
 
-def _require_whole_jpeg(data: bytes) -> None:
-    scan = _first_scan(data)
-    # Inside a scan 0xFF is stuffed, so the two bytes can only be the marker.
-    if data.find(_END_OF_IMAGE, scan) < 0:
-        raise corrupt("the JPEG has no end")
+def _scans_of_whole_jpeg(data: bytes) -> int:
+    """From marker to marker, as decoders go; a thumbnail's lie inside a segment, which is jumped over."""
+    at, scans, stray_bytes = 2, 0, 0
+    for _ in range(MAX_SEGMENTS):
+        found = _next_marker(data, at, len(data) if scans else at + MAX_STRAY_BYTES)
+        marker = data[found + 1]
+        if marker == _END_OF_IMAGE and scans:
+            return scans
+        stray_bytes += 0 if scans else found - at
+        scans += marker == _START_OF_SCAN
+        if marker == _END_OF_IMAGE or stray_bytes > MAX_STRAY_BYTES:
+            raise corrupt("the JPEG has no scan where one is due")
+        if scans > MAX_SCANS:
+            raise corrupt(f"the JPEG has more than {MAX_SCANS} scans")
+        at = found + 2 + int.from_bytes(data[found + 2 : found + 4], "big")
+    raise corrupt(f"the JPEG has more than {MAX_SEGMENTS:,} segments")
 
 
-def _first_scan(data: bytes) -> int:
-    """Where the main image's first scan begins; a thumbnail's markers lie inside a segment, which is jumped over."""
-    at = 2
-    while at + 4 <= len(data):
-        marker = data[at + 1]
-        if data[at] != 0xFF:
-            return at  # not where a marker was due; what decoders then do is their own affair
-        if marker == _START_OF_SCAN:
-            return at
-        if marker == 0xFF:
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
-            at += 2
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise corrupt("the JPEG ends before its first scan")
+def _next_marker(data: bytes, at: int, end: int) -> int:
+    for begin in range(at, end, _SEARCHED_AT_ONCE_BYTES):
+        found = _MARKER.search(data, begin, begin + _SEARCHED_AT_ONCE_BYTES + 1)
+        if found is not None:
+            return found.start()
+    raise corrupt("the JPEG has no end")
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

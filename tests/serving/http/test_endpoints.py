@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from contract.blood_cells import LABELS
 from serving.answers import ModelName
@@ -160,6 +161,41 @@ def test_a_large_image_is_decoded_beside_the_event_loop(cell_png):
 
     asyncio.run(scenario())
     assert set(seen) == {threading.main_thread().name}  # inference itself stays where it is
+
+
+def png_of_many_chunks():
+    """8 x 8 pixels, and far more that is none of them."""
+    buffer, extra = io.BytesIO(), PngInfo()
+    for _ in range(8_000):
+        extra.add(b"prVt", bytes(1_000))
+    Image.new("RGB", (8, 8)).save(buffer, "PNG", pnginfo=extra)
+    return buffer.getvalue()
+
+
+def jpeg_of_many_scans():
+    """Few pixels too, each of which is visited 60 times."""
+    buffer = io.BytesIO()
+    Image.new("L", (704, 704)).save(buffer, "JPEG", progressive=True)
+    return buffer.getvalue()[:-2] + bytes.fromhex("ffda0008010100013f107207") * 54 + b"\xff\xd9"
+
+
+@pytest.mark.acceptance("O1")
+@pytest.mark.parametrize("slow", [png_of_many_chunks, jpeg_of_many_scans])
+def test_others_are_answered_while_a_laborious_image_is_opened_or_decoded(slow, cell_png):
+    ended = []
+
+    async def one(client, content):
+        response = await classify(client, content)
+        ended.append(len(content))
+        assert response.status_code == 200, response.text
+
+    async def scenario():
+        content = slow()
+        async with client_of(Door(opened().routes())) as client:
+            await asyncio.gather(one(client, content), one(client, cell_png))
+        assert ended == [len(cell_png), len(content)]
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.acceptance("P2")

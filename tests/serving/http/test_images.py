@@ -176,7 +176,7 @@ def test_too_many_pixels_are_refused_on_their_word():
     assert code_of(png(100_000, 100_000)) == (422, "too_many_pixels")
     assert code_of(png(5_001, 5_000)) == (422, "too_many_pixels")
     assert MAX_PIXELS == 5_000 * 5_000
-    assert open_image(png(5_000, 5_000)).pixels == MAX_PIXELS
+    assert open_image(png(5_000, 5_000)).work_px == MAX_PIXELS
     webp = b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + (16_383).to_bytes(3, "little") * 2 + bytes(8)
     assert code_of(webp) == (422, "too_many_pixels")
 
@@ -186,6 +186,14 @@ def test_text_and_profiles_that_unfold_are_refused():
     for kind, head in ((b"zTXt", b"comment\0\0"), (b"iCCP", b"profile\0\0")):
         bomb = png_chunk(kind, head + zlib.compress(bytes(64 << 20)))
         assert code_of(png(16, 16, bomb))[0] == 422
+
+
+@pytest.mark.acceptance("I8")
+def test_texts_that_unfold_are_refused_together():
+    text = png_chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(1_000_000)))
+    pixels = png_chunk(b"IDAT", zlib.compress(bytes(16 * 49)))
+    assert decoded(png(16, 16, text, pixels)).shape == (16, 16, 3)
+    assert code_of(png(16, 16, *[text] * 40, pixels)) == (422, "corrupt_image")
 
 
 @pytest.mark.acceptance("I9")
