@@ -7,6 +7,7 @@ the network, so it is the same for every runtime and knows nothing of any class.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from math import isfinite, sqrt
@@ -37,6 +38,7 @@ class Calibration:
     temperature: float
     distance_threshold: float
     images: int
+    distribution_sha256: str = ""  # which distribution the threshold is of; none in records from before it was kept
 
     def __post_init__(self) -> None:
         for name in ("temperature", "distance_threshold"):
@@ -67,7 +69,15 @@ class Distribution:
 
     def save(self, path: Path) -> None:
         """Write both arrays to one safetensors file, atomically."""
-        write_atomically(path, save({"mean": self.mean, "whitening": self.whitening}))
+        write_atomically(path, self._content())
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file that `save` writes."""
+        return hashlib.sha256(self._content()).hexdigest()
+
+    def _content(self) -> bytes:
+        return save({"mean": self.mean, "whitening": self.whitening})
 
     @classmethod
     def load(cls, path: Path) -> Distribution:

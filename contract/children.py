@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -18,6 +21,7 @@ from contract.storage import write_json
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
+STOP_GRACE_S = 5
 _LAST_CHARACTERS = 2_000
 
 
@@ -65,7 +69,8 @@ def run_child(module: str, arguments: Sequence[str], result: type[T], progress: 
 def answer_parent(output: Path, work: Callable[[], Any]) -> None:
     """In a child: write what ``work`` returns, or the `HemaBenchError` or `OSError` that it raises, to ``output``."""
     try:
-        result = work()
+        with interrupted_once():
+            result = work()
     except HemaBenchError as error:
         write_json(output, Outcome(failure=Failure(type(error).__name__, str(error))))
     except OSError as error:
@@ -80,14 +85,42 @@ def tell_parent(what: str, done: float, total: float) -> None:
     sys.stdout.buffer.flush()
 
 
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """In a child: the first Ctrl-C ends the work, and no second one its clean-up.
+
+    A terminal sends it to parent and child, and then the parent's own arrives.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def stop_child(child: subprocess.Popen[Any]) -> None:
+    """End it as Ctrl-C does, which lets it remove what it had half built, or at once where it does not listen."""
+    try:
+        child.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_GRACE_S)
+    finally:  # also where a second Ctrl-C cuts the wait short
+        child.kill()
+
+
 def _run(command: list[str], stderr: int, progress: Progress) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT) as child:
         assert child.stdout is not None
         try:
             for line in child.stdout:
                 _hear(line, progress)
-        except BaseException:
-            child.kill()
+        except BaseException:  # Ctrl-C, here or in whoever hears of the progress
+            stop_child(child)
             raise
     return child.returncode
 

@@ -44,6 +44,7 @@ def calibrate(dataset: Dataset, validation_logits: FloatArray) -> tuple[Calibrat
         temperature=fit_temperature(validation_logits, dataset.labels[positions]),
         distance_threshold=float(np.quantile(distances, KEPT_SHARE)),
         images=len(positions),
+        distribution_sha256=distribution.sha256,
     )
     return calibration, distribution
 

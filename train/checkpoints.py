@@ -1,7 +1,8 @@
 """Trained weights on disk: one safetensors file per network and resolution, with its training record inside.
 
 <model>-<resolution>px.safetensors
-<model>-<resolution>px.distribution.safetensors    what the training images look like; only with a calibration
+<model>-<resolution>px.distribution.safetensors    what the training images look like; only with a calibration, which
+                                                   names its digest
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 import msgspec
 
 from contract.architecture import ModelSpec, spec_named
-from contract.calibration import Distribution
+from contract.calibration import Calibration, Distribution
 from contract.errors import ArtifactUnavailable, ManifestInvalid, WeightsMismatch
+from contract.storage import sha256_of_file
 from contract.weights import Weights, load_facts, load_weights, save_weights
 from train.training import Trained, TrainingRecord
 
@@ -58,5 +60,14 @@ def load_checkpoint(path: Path, *, calibrated: bool = True) -> Checkpoint:
     except (msgspec.ValidationError, ManifestInvalid) as error:
         raise WeightsMismatch(f"{path}: its training record is not readable: {error}") from error
     spec = spec_named(record.settings.model, record.settings.classes)
-    distribution = Distribution.load(distribution_path(path)) if calibrated and record.calibration else None
+    distribution = _distribution_of(path, record.calibration) if calibrated and record.calibration else None
     return Checkpoint(spec, load_weights(path, spec), record, distribution)
+
+
+def _distribution_of(checkpoint: Path, calibration: Calibration) -> Distribution:
+    """What lies beside ``checkpoint``, if it is what the threshold was fitted with: the two files can be mixed up."""
+    path = distribution_path(checkpoint)
+    distribution = Distribution.load(path)
+    if calibration.distribution_sha256 not in ("", sha256_of_file(path)):
+        raise ManifestInvalid(f"{path} is not the distribution that belongs to {checkpoint}. Next: hemabench calibrate")
+    return distribution

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.blood_cells import RESOLUTIONS_PX
+from contract.children import interrupted_once, stop_child
 from contract.environment import versions_of
 from contract.errors import ArtifactUnavailable, ExportFailed, HemaBenchError, InvalidSettings, ManifestInvalid, why_not
 from contract.manifest import (
@@ -40,11 +40,11 @@ from contract.storage import require_room
 from contract.weights import digest_of_weights
 from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint
 from train.frameworks import FRAMEWORKS, load_framework
+from train.scratch import built_for, replace_folder, sweep
 from train.sources.synthetic import render_cells
 
 GOLDEN_IMAGES = 16
 GOLDEN_SEED = 2020
-STOP_GRACE_S = 5
 ROOM_BYTES = 50_000_000  # of all artifacts of the four resolutions, with what is half built
 
 
@@ -93,8 +93,14 @@ class Job:
 
 
 def export_all(settings: ExportSettings, progress: Progress) -> list[Artifact]:
-    """Make every artifact of `native_formats` that is missing or out of date; returns all of them, checked."""
+    """Make every artifact of `native_formats` that is missing or out of date; returns all of them, checked.
+
+    A quantised artifact of other weights is removed, whether or not its format was asked for: it would be served and
+    measured beside the new ones. `train.quantisation` makes it anew.
+    """
+    sweep(settings.artifacts)
     due = _due(settings)
+    _remove_outdated_quantised(settings, progress)
     if due:
         require_room(settings.artifacts, ROOM_BYTES)
     total = sum(len(jobs) for jobs in due.values())
@@ -126,20 +132,38 @@ def _due(settings: ExportSettings) -> dict[str, list[Job]]:
 
 
 def _is_current(folder: Path, checkpoint: Checkpoint, framework: str) -> bool:
-    """Whether the artifact was made from these weights by the installed versions, and is undamaged."""
+    """Whether the artifact was made from this checkpoint by the installed versions, and is undamaged."""
     try:
         manifest = load_artifact(folder).manifest
     except (ArtifactUnavailable, ManifestInvalid):
         return False
-    calibration = checkpoint.record.calibration
+    return (
+        _is_made_from(manifest, checkpoint)
+        and manifest.metrics == checkpoint.record.metrics
+        and manifest.versions == versions_of(FRAMEWORKS[framework].packages)
+    )
+
+
+def _is_made_from(manifest: Manifest, checkpoint: Checkpoint) -> bool:
+    calibration, distribution = checkpoint.record.calibration, checkpoint.distribution
     return (
         manifest.weights_digest == digest_of_weights(checkpoint.weights)
         and manifest.spec_digest == checkpoint.spec.digest
         and manifest.distance_threshold == (calibration.distance_threshold if calibration else None)
         and manifest.temperature == (calibration.temperature if calibration else 1.0)
-        and manifest.metrics == checkpoint.record.metrics
-        and manifest.versions == versions_of(FRAMEWORKS[framework].packages)
+        and manifest.files.get(DISTRIBUTION_FILE) == (distribution.sha256 if distribution else None)
     )
+
+
+def _remove_outdated_quantised(settings: ExportSettings, progress: Progress) -> None:
+    for resolution_px in settings.resolutions_px:
+        checkpoint = load_checkpoint(checkpoint_path(settings.checkpoints, settings.model, resolution_px))
+        for format_ in QUANTISED_FROM:
+            folder = artifact_folder(settings.artifacts, format_, resolution_px)
+            with suppress(ArtifactUnavailable, ManifestInvalid):  # which is not served either
+                if not _is_made_from(load_artifact(folder).manifest, checkpoint):
+                    progress(f"remove {folder}, which is of other weights", 0, 1)
+                    shutil.rmtree(folder)
 
 
 def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings, golden: str) -> Iterator[str]:
@@ -155,20 +179,12 @@ def _exported_by(framework: str, jobs: list[Job], settings: ExportSettings, gold
         try:
             yield from (line.strip() for line in process.stdout)
         except BaseException:  # Ctrl-C, here or in whoever is yielded to: nobody waits for the rest
-            _stop(process)
+            stop_child(process)
             raise
         if process.wait():
             words.seek(0)
             last = "\n".join(words.read().strip().splitlines()[-5:])
             raise ExportFailed(f"{framework} could not export {', '.join(map(str, jobs))}:\n{last}")
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End it as Ctrl-C does, which lets it remove what it had half built, or at once where it does not listen."""
-    process.send_signal(signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_GRACE_S)
-    process.kill()
 
 
 def export_artifact(framework: str, job: Job, settings: ExportSettings, golden: Path) -> Artifact:
@@ -180,10 +196,7 @@ def export_artifact(framework: str, job: Job, settings: ExportSettings, golden: 
     """
     checkpoint = load_checkpoint(checkpoint_path(settings.checkpoints, settings.model, job.resolution_px))
     target = artifact_folder(settings.artifacts, job.format, job.resolution_px)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        built = Path(scratch) / target.name
-        built.mkdir()
+    with built_for(target) as built:
         parity = _build(framework, job, checkpoint, built, kept_golden_batch(checkpoint, job.resolution_px, golden))
         save_manifest(built, _manifest(framework, job, checkpoint, built, parity))
         replace_folder(built, target)
@@ -235,13 +248,6 @@ def _manifest(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, pa
     )
 
 
-def replace_folder(built: Path, target: Path) -> None:
-    """Put the finished folder ``built`` where ``target`` is or was."""
-    if target.exists():
-        shutil.rmtree(target)
-    built.rename(target)
-
-
 def main() -> None:
     """Make artifacts with one framework; names each on standard output when it is in place."""
     parser = argparse.ArgumentParser(prog="python -m train.export", description=main.__doc__)
@@ -254,10 +260,11 @@ def main() -> None:
     given = parser.parse_args()
     settings = ExportSettings(model=given.model, checkpoints=given.checkpoints, artifacts=given.artifacts)
     try:
-        for job in given.jobs:
-            export_artifact(given.framework, job, settings, given.golden)
-            sys.stdout.write(f"{job}\n")
-            sys.stdout.flush()
+        with interrupted_once():
+            for job in given.jobs:
+                export_artifact(given.framework, job, settings, given.golden)
+                sys.stdout.write(f"{job}\n")
+                sys.stdout.flush()
     except HemaBenchError as error:
         raise SystemExit(str(error)) from error
     except OSError as error:

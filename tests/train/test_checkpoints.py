@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pytest
 
-from contract.errors import ArtifactUnavailable, WeightsMismatch
+from contract.calibration import STATISTICS, Calibration, Distribution
+from contract.errors import ArtifactUnavailable, ManifestInvalid, WeightsMismatch
 from contract.weights import save_weights
-from train.checkpoints import checkpoint_path, load_checkpoint
+from tests.train.conftest import trained
+from train.checkpoints import checkpoint_path, distribution_path, load_checkpoint, save_checkpoint
 
 
 def test_a_checkpoint_comes_back_with_its_weights_and_its_record(save_trained):
@@ -27,6 +33,36 @@ def test_weights_without_a_training_record_are_refused(save_trained):
     save_weights(path, found.weights, found.spec, {"settings": "lost"})
     with pytest.raises(WeightsMismatch, match="training record"):
         load_checkpoint(path)
+
+
+def calibrated(folder: Path, resolution_px: int) -> Path:
+    """A checkpoint with a distribution that no other resolution has; where it lies."""
+    mean = np.full(STATISTICS, resolution_px, np.float32)
+    distribution = Distribution(mean, np.eye(STATISTICS, dtype=np.float32))
+    found = trained(resolution_px=resolution_px)
+    calibration = Calibration(
+        temperature=1.0, distance_threshold=9.0, images=100, distribution_sha256=distribution.sha256
+    )
+    path = checkpoint_path(folder, "hemanet", resolution_px)
+    save_checkpoint(
+        path, replace(found, record=replace(found.record, calibration=calibration), distribution=distribution)
+    )
+    return path
+
+
+def test_a_distribution_that_belongs_to_other_weights_is_refused(tmp_path):
+    small, large = (calibrated(tmp_path, side) for side in (28, 224))
+    found = load_checkpoint(small)
+    assert found.distribution is not None
+    assert found.distribution.mean[0] == 28
+    distribution_path(small).write_bytes(distribution_path(large).read_bytes())
+    with pytest.raises(ManifestInvalid, match=r"is not the distribution that belongs to .*Next: hemabench calibrate"):
+        load_checkpoint(small)
+    assert load_checkpoint(small, calibrated=False).record.settings.resolution_px == 28
+
+    unbound = replace(found.record, calibration=replace(found.record.calibration, distribution_sha256=""))
+    save_weights(small, found.weights, found.spec, msgspec.to_builtins(unbound))
+    assert load_checkpoint(small).distribution is not None, "records from before are still read"
 
 
 def test_a_flipped_byte_in_the_header_is_an_error_and_not_a_crash(save_trained):

@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contract.calibration import STATISTICS, Calibration, Distribution
 from contract.errors import ArtifactUnavailable, DigestMismatch, ExportFailed, InvalidSettings
-from contract.manifest import FORMATS, QUANTISED_FROM, load_artifact
+from contract.manifest import DISTRIBUTION_FILE, FORMATS, QUANTISED_FROM, load_artifact
 from contract.parity import PARITY_BATCHES
 from contract.progress import silent
 from contract.weights import digest_of_weights
-from train.checkpoints import checkpoint_path, load_checkpoint
+from train.checkpoints import checkpoint_path, load_checkpoint, save_checkpoint
 from train.export import GOLDEN_IMAGES, ExportSettings, Job, export_all, golden_batch, kept_golden_batch
 from train.frameworks import FRAMEWORKS
+from train.scratch import built_for
+from train.training import Trained
 
 
 @pytest.fixture
@@ -64,6 +67,33 @@ def test_new_weights_make_artifacts_out_of_date(settings, save_trained):
     save_trained(seed=1)
     (second,) = export_all(settings, silent)
     assert second.manifest.weights_digest != first.manifest.weights_digest
+
+
+def test_what_a_killed_export_had_half_built_is_swept_and_what_is_being_built_is_not(settings):
+    settings = replace(settings, formats=("onnx",))
+    left = settings.artifacts / "onnx_int8" / ".28px.killed" / "28px"
+    left.mkdir(parents=True)
+    with built_for(settings.artifacts / "onnx" / "64px") as building:
+        export_all(settings, silent)
+        assert building.is_dir()
+    assert not left.parent.exists()
+    assert [path.name for path in (settings.artifacts / "onnx").iterdir()] == ["28px"]
+
+
+def test_another_distribution_makes_artifacts_out_of_date(settings):
+    settings = replace(settings, formats=("onnx",))
+    path = checkpoint_path(settings.checkpoints, "hemanet", 28)
+    digests = []
+    for mean in (0, 1):
+        distribution = Distribution(np.full(STATISTICS, mean, np.float32), np.eye(STATISTICS, dtype=np.float32))
+        calibration = Calibration(temperature=1.0, distance_threshold=9.0, images=100)
+        found = load_checkpoint(path)
+        record = replace(found.record, calibration=calibration)
+        save_checkpoint(path, Trained(found.weights, record, distribution=distribution))
+        (made,) = export_all(settings, silent)
+        assert made.manifest.files[DISTRIBUTION_FILE] == distribution.sha256
+        digests.append(made.digest)
+    assert len(set(digests)) == 2
 
 
 def test_a_failing_framework_is_reported_with_its_own_words_and_leaves_nothing(settings, monkeypatch):

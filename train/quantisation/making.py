@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,10 +37,11 @@ from contract.progress import Progress, silent
 from train.checkpoints import checkpoint_path, load_checkpoint
 from train.dataset import DataSettings
 from train.evaluate import IMAGES_AT_ONCE, accuracy, logits_of
-from train.export import ExportSettings, replace_folder
+from train.export import ExportSettings
 from train.quantisation.gate import compared, require_accuracy
 from train.quantisation.network import CALIBRATION_IMAGES, predict_of, quantise
 from train.recalibration import require_same_images
+from train.scratch import built_for, replace_folder
 
 INT8 = "onnx_int8"
 CALIBRATION_SEED = 2020
@@ -90,10 +90,7 @@ def quantise_artifact(
     """
     source, target = load_artifact(_source(artifacts, side)), artifact_folder(artifacts, INT8, side)
     dataset = _images_of(checkpoint_path(checkpoints, model, side), cache, side)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        built = Path(scratch) / target.name
-        built.mkdir()
+    with built_for(target) as built:
         path = built / FORMATS[INT8]
         progress(f"calibrate at {side} px", 0, 1)
         quantise(source.model_path, path, calibration_batches(dataset))
@@ -161,6 +158,7 @@ def _is_current(folder: Path, source: Artifact) -> bool:
         and made.spec_digest == wanted.spec_digest
         and made.distance_threshold == wanted.distance_threshold
         and made.temperature == wanted.temperature
+        and made.files.get(DISTRIBUTION_FILE) == wanted.files.get(DISTRIBUTION_FILE)
         and made.versions == versions_of(PACKAGES)
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from contract.dataset import SPLITS, Dataset, dataset_folder, load_dataset, save_dataset_facts
-from contract.errors import AccuracyLost, DataUnavailable, InvalidSettings
+from contract.errors import AccuracyLost, ArtifactUnavailable, DataUnavailable, InvalidSettings
 from contract.manifest import artifact_folder, load_artifact
 from contract.preprocessing import scale_pixels
 from contract.progress import silent
@@ -121,6 +121,31 @@ def test_without_its_images_the_refusal_names_the_command(settings, cached, tmp_
         quantise_all(settings, tmp_path / "empty", silent)
     (refusal,) = quantise_all(settings, tmp_path / "empty", silent, required=False).refusals
     assert "no data set in" in refusal
+
+
+def test_an_artifact_of_other_weights_does_not_outlive_them(settings, cached):
+    quantise_all(settings, cached(answers_of(settings)), silent)
+    folder = artifact_folder(settings.artifacts, INT8, 28)
+    path = checkpoint_path(settings.checkpoints, "hemanet", 28)
+    export_all(replace(settings, formats=("onnx",)), silent)
+    assert folder.is_dir(), "it is of the same weights"
+    found = load_checkpoint(path)
+    other = {name: array * np.float32(1.001) for name, array in found.weights.items()}
+    save_checkpoint(path, Trained(other, found.record, distribution=found.distribution))
+    export_all(replace(settings, formats=("onnx",)), silent)
+    with pytest.raises(ArtifactUnavailable, match="Next: hemabench export"):
+        load_artifact(folder)
+
+
+def test_ctrl_c_lets_the_process_remove_what_it_had_half_built(settings, cached):
+    def stop(what: str, *_: float) -> None:
+        if what.startswith("measure accuracy"):
+            raise KeyboardInterrupt
+
+    cache = cached(answers_of(settings))
+    with pytest.raises(KeyboardInterrupt):
+        quantise_all(settings, cache, stop)
+    assert list((settings.artifacts / INT8).iterdir()) == []
 
 
 def test_calibration_takes_the_same_training_images_each_time(settings, cached):
