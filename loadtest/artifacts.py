@@ -23,7 +23,6 @@ def artifact_facts(artifacts: Path, runtime: str, format_: str, resolution_px: i
         weights_digest=manifest.weights_digest,
         parity_largest_difference=manifest.parity.largest_difference,
         parity_images=manifest.parity.images,
-        trained_on=manifest.trained_on,
     )
 
 

@@ -22,7 +22,7 @@ from analysis.statistics import (
     percentile_across_runs,
     rate_per_s,
 )
-from contract.records.load import NULL_RUNTIME, RunPlan
+from contract.records.load import NULL_RUNTIME, TRAINED_ON, RunPlan
 from contract.timing import PARTS, TOTAL
 
 # Denser towards the end, where the waiting is.
@@ -98,7 +98,7 @@ def figures_of(run: Run, key: Key, repetitions: Sequence[Requests]) -> Figures:
         throughput_per_s=figure(
             "rate", lambda requests: rate_per_s(requests.finished_ns, stream(run.plan, "slices", *key))
         ),
-        accuracy=_accuracy(run.plan, key, together),
+        accuracy=_accuracy(run, key, together),
         agreement=agreement_with(predictions, together) if predictions else None,
         response_quantiles_ns=tuple(np.quantile(together.response_time_ns, QUANTILES).tolist()),
     )
@@ -125,13 +125,14 @@ def _over_runs(figures: Sequence[Figure], rng: np.random.Generator) -> Figure:
     return across_runs([figure.value for figure in figures if isinstance(figure, Estimate)], rng)
 
 
-def _accuracy(plan: RunPlan, key: Key, requests: Requests) -> Figure:
+def _accuracy(run: Run, key: Key, requests: Requests) -> Figure:
     if key[0] == NULL_RUNTIME:
         return Absent("the null service looks at no image")
-    if not plan.data_is_real:
+    if not run.plan.data_is_real:
         return Absent("rendered images: accuracy is not measured")
-    of_this = [artifact for artifact in plan.artifacts if (artifact.runtime, artifact.resolution_px) == key[:2]]
-    if others := {artifact.trained_on for artifact in of_this} - {None, plan.data_description}:
+    outcomes = [one.outcome for one in run.cells if one.outcome and one.cell.runtime == key[0]]
+    learnt = {outcome.service_facts.get(TRAINED_ON) for outcome in outcomes if outcome.cell.resolution_px == key[1]}
+    if others := learnt - {None, run.plan.data_description}:
         return Absent(f"the weights were trained on {others.pop()}, and may have seen these images")
     return accuracy(requests)
 

@@ -39,6 +39,7 @@ NULL_RUNTIME = "null"
 
 Phase = Literal["warmup", "measured"]
 ScenarioKind = Literal["closed_loop", "open_loop", "soak", "spike", "offline", "ladder", "find_rate"]
+TRAINED_ON = "trained_on"  # the fact of a service that says on which data and split its weights were trained
 STEPPED_KINDS = frozenset({"ladder", "find_rate"})
 # Each setting must be there for these kinds, and for no other.
 SETTINGS_OF_KINDS = {
@@ -162,10 +163,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFacts:
-    """Which artifact a run measured, copied from its manifest so that the run folder explains itself.
-
-    ``trained_on`` describes data and split; None in records from before it was kept.
-    """
+    """Which artifact a run measured, copied from its manifest so that the run folder explains itself."""
 
     runtime: str
     resolution_px: int
@@ -175,7 +173,6 @@ class ArtifactFacts:
     weights_digest: str
     parity_largest_difference: float
     parity_images: int
-    trained_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +286,7 @@ class CellOutcome:
     service_cores: tuple[int, ...]
     generator_cores: tuple[int, ...]
     load_average: float
-    service_facts: dict[str, str]
+    service_facts: dict[str, str]  # `TRAINED_ON` among them, where the service says it
     error: str | None = None
     steps: tuple[StepOutcome, ...] = ()
     workers: int = 1

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from contract.errors import ServiceFailed
+from contract.records.load import TRAINED_ON
 from loadtest.service.processes import guarded_process, last_lines
 
 _POLL_S = 0.05
@@ -64,6 +65,7 @@ class _SaidModel(msgspec.Struct):
     digest: str
     answered: int
     name: str = ""
+    trained_on: str | None = None
 
 
 class _Said(msgspec.Struct):
@@ -122,7 +124,7 @@ def ask_service(url: str, resolution_px: int) -> ServiceReport:
     for model in said.models:
         if model.resolution == resolution_px:
             return ServiceReport(
-                facts=facts | {"model": model.name},
+                facts=facts | {"model": model.name} | ({TRAINED_ON: model.trained_on} if model.trained_on else {}),
                 digest=model.digest,
                 answered=model.answered,
                 compilations=compilations,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,15 +111,16 @@ def test_accuracy_names_its_images_and_is_not_claimed_for_rendered_ones(build, t
 
 
 def test_accuracy_is_not_told_of_weights_that_may_have_seen_the_images(build, tmp_path: Path) -> None:
-    def artifacts(trained_on):
-        return tuple(build.artifact(runtime, 28, trained_on=trained_on) for runtime in ("pytorch", "onnx"))
+    def served(trained_on):
+        def edit(cell, records, outcome):
+            return records, replace(outcome, service_facts={"name": cell.runtime, "trained_on": trained_on})
 
-    elsewhere = trust_sentence(summary_of(build, tmp_path / "a", artifacts=artifacts("BloodMNIST, official split")))
+        return edit
+
+    elsewhere = trust_sentence(summary_of(build, tmp_path / "a", edit=served("BloodMNIST, official split")))
     assert "right for" not in elsewhere
     assert "accuracy is not told: the weights were trained on BloodMNIST, official split, and may have" in elsewhere
-    same = trust_sentence(
-        summary_of(build, tmp_path / "b", artifacts=artifacts("PBC, BloodMNIST recipe, own 7:1:2 split"))
-    )
+    same = trust_sentence(summary_of(build, tmp_path / "b", edit=served("PBC, BloodMNIST recipe, own 7:1:2 split")))
     assert "right for 96.1 to 99.0 %" in same
 
 
