@@ -5,7 +5,8 @@ whole       a PNG's chunks and checksums, a JPEG's end, no more parts than an im
             else 422 ``corrupt_image``
 frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
-            at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory
+            at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory;
+            the tiles of a TIFF suit it (422 ``corrupt_image``)
 colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean; CMYK and YCbCr by
             Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating point,
             32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
@@ -30,6 +31,7 @@ from contract.arrays import FloatArray
 from contract.errors import InvalidImage
 from contract.preprocessing import resize_to_square, scale_pixels
 from serving.http.signatures import Format, corrupt, format_of, require_whole, webp_size
+from serving.http.tiff import require_modest_layout
 
 MAX_PIXELS = 25_000_000
 MIN_SIDE_PX, MAX_SIDE_PX = 8, 8_192
@@ -66,6 +68,7 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], Image.Image]] = {
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
 # The rest, Pillow reads in loops of Python's: tags, frames and run lengths, at a microsecond each.
 _READ_BY_C: frozenset[Format | None] = frozenset({"PNG", "JPEG", "WEBP"})
+_READ_BY_PYTHON = (b"Exif", b"eXIf", b"EXIF", b"exif", b"MPF\0")
 _FEW_BYTES = 250_000
 
 _ORIENTATION_TAG = 0x0112
@@ -112,7 +115,9 @@ class OpenedImage:
 
 def opens_at_once(data: bytes) -> bool:
     """Whether `open_image` takes little time whatever the bytes are, and refuses nothing itself."""
-    return len(data) <= _FEW_BYTES and format_of(data) in _READ_BY_C
+    if len(data) > _FEW_BYTES or format_of(data) not in _READ_BY_C:
+        return False
+    return not any(mark in data for mark in _READ_BY_PYTHON)
 
 
 def open_image(data: bytes) -> OpenedImage:
@@ -123,6 +128,8 @@ def open_image(data: bytes) -> OpenedImage:
     passes = require_whole(format_, data)
     if format_ == "WEBP":
         _require_size(*webp_size(data))
+    elif format_ == "TIFF":
+        require_modest_layout(data)
     try:
         image = _OPENERS[format_](io.BytesIO(data))
         frames_follow = bool(getattr(image, "is_animated", False))

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from contract.errors import InvalidImage
-from serving.http.images import MAX_PIXELS, decode_image, model_input, open_image
+from serving.http.images import MAX_PIXELS, decode_image, model_input, open_image, opens_at_once
 
 sides = st.integers(8, 40)
 LOSSLESS = {"PNG": {}, "BMP": {}, "TIFF": {"compression": "tiff_deflate"}, "WEBP": {"lossless": True}}
@@ -194,6 +194,17 @@ def test_texts_that_unfold_are_refused_together():
     pixels = png_chunk(b"IDAT", zlib.compress(bytes(16 * 49)))
     assert decoded(png(16, 16, text, pixels)).shape == (16, 16, 3)
     assert code_of(png(16, 16, *[text] * 40, pixels)) == (422, "corrupt_image")
+
+
+@pytest.mark.acceptance("I8")
+def test_what_may_take_long_to_open_is_told_by_its_bytes():
+    cell = Image.fromarray(pixels_of())
+    assert all(opens_at_once(encoded(cell, format_)) for format_ in ("PNG", "JPEG", "WEBP"))
+    assert not any(opens_at_once(encoded(cell, format_)) for format_ in ("TIFF", "BMP", "GIF"))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    assert not any(opens_at_once(encoded(cell, format_, exif=exif)) for format_ in ("PNG", "JPEG", "WEBP"))
+    assert not opens_at_once(png(16, 16, png_chunk(b"prVt", bytes(1_000_000))))
 
 
 @pytest.mark.acceptance("I9")

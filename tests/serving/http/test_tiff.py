@@ -1,0 +1,143 @@
+"""A TIFF's own word on its tiles is not believed: small files cost little, and ordinary layouts pass."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.errors import InvalidImage
+from serving.http.images import decode_image
+from serving.http.tiff import MAX_TAGS, USUAL_TILE_PX, require_modest_layout
+
+SHORT, LONG, LONG8 = 3, 4, 16
+ORDERS = ("<", ">")
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
+
+
+def tiff(tags, pixels=b"", order="<", big=False):
+    """A file of the directory ``tags``, {tag: (type, values)}; ``pixels`` begin behind it, at `begin_of`."""
+    word, entry = ("Q", "HHQ") if big else ("L", "HHL")
+    field = struct.calcsize(order + word)
+    mark = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    head = mark + (struct.pack(order + "HHQ", 8, 0, 16) if big else struct.pack(order + "L", 8))
+    begin = len(head) + struct.calcsize(order + ("Q" if big else "H"))
+    lists_at = begin + len(tags) * (struct.calcsize(order + entry) + field) + field
+    entries, lists = b"", b""
+    for tag, (kind, values) in tags:
+        content = struct.pack(order + {SHORT: "H", LONG: "L", LONG8: "Q"}.get(kind, "L") * len(values), *values)
+        if len(content) > field:
+            content, lists = struct.pack(order + word, lists_at + len(lists)), lists + content
+        entries += struct.pack(order + entry, tag, kind, len(values)) + content.ljust(field, b"\0")
+    count = struct.pack(order + ("Q" if big else "H"), len(tags))
+    return head + count + entries + bytes(field) + lists + pixels
+
+
+def described(width=48, height=40, compression=1):
+    """The tags that every grey image has."""
+    rest = ((258, 8), (259, compression), (262, 1), (277, 1))
+    return [(256, (LONG, [width])), (257, (LONG, [height])), *((tag, (SHORT, [value])) for tag, value in rest)]
+
+
+def tiled(tile_width, tile_height, offsets, compression=1, **size):
+    tile = [(322, (LONG, [tile_width])), (323, (LONG, [tile_height])), (324, (LONG, offsets))]
+    return [*described(compression=compression, **size), *tile, (325, (LONG, [1] * len(offsets)))]
+
+
+def is_refused(data):
+    try:
+        require_modest_layout(data)
+    except InvalidImage as refusal:
+        return (refusal.status, refusal.code) == (422, "corrupt_image")
+    return False
+
+
+@pytest.mark.acceptance("I8")
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    "sides", [(46_340, 46_340), (16, 46_340), (46_340, 16), (0, 16), (1, 1), (2**32 - 1, 2**32 - 1)]
+)
+def test_a_tile_far_from_the_size_of_the_image_is_refused(sides, big, order):
+    assert is_refused(tiff(tiled(*sides, [300], 8, width=8, height=8), bytes(2_000), order, big))
+
+
+@pytest.mark.acceptance("I8")
+def test_the_decoder_never_sees_a_bomb_of_one_tile():
+    with pytest.raises(InvalidImage, match="tiles"):
+        decode_image(tiff(tiled(46_340, 46_340, [300], 8, width=8, height=8), zlib.compress(bytes(2_000_000))))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("side", "tile"), [(8, 16), (48, 64), (8, USUAL_TILE_PX), (4_000, 256), (5_000, 5_120), (1_100, 1_280)]
+)
+def test_an_ordinary_tile_is_not(side, tile, big, order):
+    needed = -((-side // tile) ** 2)
+    assert not is_refused(tiff(tiled(tile, tile, [300] * needed, width=side, height=side), b"", order, big))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pixels_of_tiles_come_back(order):
+    padded = np.zeros((64, 64), np.uint8)
+    padded[:40, :48] = PIXELS
+    begin = len(tiff(tiled(64, 64, [0]), order=order))
+    data = tiff([*tiled(64, 64, [begin])[:-1], (325, (LONG, [64 * 64]))], padded.tobytes(), order)
+    assert np.array_equal(np.asarray(decode_image(data))[..., 0], PIXELS)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate", "tiff_lzw", "packbits", "jpeg"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_what_pillow_writes_passes(mode, compression):
+    buffer = io.BytesIO()
+    Image.new(mode, (300, 200)).save(buffer, "TIFF", compression=compression)
+    require_modest_layout(buffer.getvalue())
+    assert decode_image(buffer.getvalue()).size == (300, 200)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40, 2**32 - 1])
+def test_strips_of_any_height_pass(rows):
+    needed = -(-40 // rows)
+    tags = [*described(), (273, (LONG, [300] * needed)), (278, (LONG, [rows])), (279, (LONG, [48] * needed))]
+    assert not is_refused(tiff(tags))
+    assert is_refused(tiff([(tag, (kind, values * 2 if tag == 273 else values)) for tag, (kind, values) in tags]))
+
+
+def test_planes_that_lie_apart_have_strips_of_their_own():
+    tags = [*described()[:-1], (273, (LONG, [300] * 3)), (277, (SHORT, [3])), (278, (LONG, [40]))]
+    assert is_refused(tiff(tags))
+    assert not is_refused(tiff([*tags, (284, (SHORT, [2]))]))
+
+
+@pytest.mark.acceptance("I8")
+@pytest.mark.parametrize("pieces", [(273, 278, 1), (324, 323, 16)])
+def test_a_list_of_far_more_strips_or_tiles_than_there_are_is_refused(pieces):
+    list_tag, size_tag, size = pieces
+    tags = [*described(), (list_tag, (LONG, [300] * 1_000_000)), (size_tag, (LONG, [size]))]
+    assert is_refused(tiff(tags + ([(322, (LONG, [16]))] if list_tag == 324 else [])))
+
+
+@pytest.mark.acceptance("I8")
+def test_a_second_list_does_not_hide_behind_the_first():
+    tags = [*described(), (273, (LONG, [])), (273, (99, [1])), (273, (LONG, [300] * 1_000))]
+    assert is_refused(tiff(tags))
+
+
+@pytest.mark.acceptance("I8")
+def test_very_many_tags_are_refused():
+    tags = [*described(), (273, (LONG, [300]))]
+    assert not is_refused(tiff(tags + [(40_000 + tag, (LONG, [1])) for tag in range(MAX_TAGS - 10)]))
+    assert is_refused(tiff(tags + [(2_000 + tag, (LONG, [1])) for tag in range(50_000)]))
+
+
+@pytest.mark.acceptance("I6")
+@pytest.mark.filterwarnings("ignore")  # what Pillow says of broken tags is its own affair
+@pytest.mark.parametrize("kept", [4, 8, 9, 20, 60])
+def test_a_directory_that_is_cut_off_is_pixels_or_a_refusal(kept):
+    with pytest.raises(InvalidImage):
+        decode_image(tiff([*described(), (273, (LONG, [300]))])[:kept])
