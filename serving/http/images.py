@@ -10,7 +10,8 @@ size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8
 colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean; CMYK and YCbCr by
             Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating point,
             32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
-alpha       laid over white, a transparent colour of RGB, grey or a palette included
+alpha       laid over white, a transparent colour of RGB, grey or a palette included; one of 16-bit
+            RGB by the upper 8 bits of its parts, which are all that is kept of the pixels
 ICC         profiles are ignored, and counted by the caller
 EXIF        orientation 1 to 8 is obeyed; any other, or an unreadable one, counts as 1
 """
@@ -83,6 +84,7 @@ _TRANSPOSE = {
 }
 
 _BITS_PER_SAMPLE_TAG = 258
+_PNG_BIT_DEPTH_AT = 24  # in IHDR, which is the first chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class OpenedImage:
 
     image: Image.Image
     passes: int = 1
+    png_bit_depth: int = 8
 
     @property
     def work_px(self) -> int:
@@ -106,6 +109,7 @@ class OpenedImage:
         """The upright RGB image; raises `InvalidImage`."""
         try:
             self.image.load()
+            _scale_key_like_pixels(self.image, self.png_bit_depth)
             return _as_rgb(_upright(self.image))
         except BOMB_ERRORS as error:
             raise too_many_pixels() from error
@@ -142,7 +146,7 @@ def open_image(data: bytes) -> OpenedImage:
     if format_ == "GIF":
         raise _unsupported_format()
     _require_size(image.width, image.height)
-    return OpenedImage(image, passes)
+    return OpenedImage(image, passes, data[_PNG_BIT_DEPTH_AT] if format_ == "PNG" else 8)
 
 
 def decode_image(data: bytes) -> Image.Image:
@@ -179,6 +183,16 @@ def _require_size(width_px: int, height_px: int) -> None:
             code="bad_dimensions",
             status=422,
         )
+
+
+def _scale_key_like_pixels(image: Image.Image, bit_depth: int) -> None:
+    """Pillow scales pixels of other depths to 8 bits and leaves the transparent colour as the file has it."""
+    key = image.info.get("transparency")
+    if image.mode == "L" and isinstance(key, int):
+        brightest = (1 << bit_depth) - 1
+        image.info["transparency"] = (key & brightest) * 255 // brightest
+    elif image.mode == "RGB" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(part >> 8 if bit_depth == 16 else part & 255 for part in key)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -108,6 +108,65 @@ def test_a_transparent_colour_of_an_image_without_alpha_is_white(mode):
     assert result[0, 0].tolist() == [9] * 3
 
 
+def png_of(values, bit_depth, key):
+    """Grey of shape (height, width), or RGB of shape (height, width, 3), with a transparent colour."""
+    channels = values.shape[2] if values.ndim == 3 else 1
+    rows = values.reshape(len(values), -1)
+    if bit_depth == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    else:
+        bits = rows[..., np.newaxis] >> np.arange(bit_depth)[::-1] & 1
+        packed = np.packbits(bits.reshape(len(rows), -1), axis=1)
+    lines = b"".join(b"\0" + row.tobytes() for row in packed)
+    transparent = png_chunk(b"tRNS", struct.pack(f">{channels}H", *np.atleast_1d(key)))
+    pixels = png_chunk(b"IDAT", zlib.compress(lines))
+    height, width = values.shape[:2]
+    return png(width, height, transparent, pixels, bit_depth=bit_depth, colour=2 if channels == 3 else 0)
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize("bit_depth", [1, 2, 4, 8, 16])
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_transparent_grey_is_white_at_every_depth(bit_depth, data):
+    brightest = 2**bit_depth - 1
+    near = st.sampled_from([0, brightest, brightest // 2, brightest // 2 + 1]) | st.integers(0, brightest)
+    values = data.draw(arrays(np.int64, st.tuples(sides, sides), elements=near))
+    key = data.draw(near | st.just(int(values[0, 0])))
+    expected = np.where(values == key, 255, values * 255 / brightest)
+    assert np.abs(decoded(png_of(values, bit_depth, key)) - expected[..., np.newaxis]).max() <= 0.5
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize("bit_depth", [8, 16])
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_transparent_colour_is_white_at_every_depth(bit_depth, data):
+    brightest = 2**bit_depth - 1
+    near = st.sampled_from([0, brightest, brightest // 2 + 1]) | st.integers(0, brightest)
+    values = data.draw(arrays(np.int64, st.tuples(sides, sides, st.just(3)), elements=near))
+    key = data.draw(st.tuples(near, near, near) | st.just(tuple(map(int, values[0, 0]))))
+    kept, kept_key = values >> (bit_depth - 8), np.array(key) >> (bit_depth - 8)
+    expected = np.where((kept == kept_key).all(axis=2, keepdims=True), 255, kept)
+    assert np.array_equal(decoded(png_of(values, bit_depth, key)), expected)
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize(
+    ("bit_depth", "value", "key", "expected"),
+    [
+        (16, (0x8000, 0, 0), (0x8000, 0, 0), 255),
+        (16, (0, 0, 0), (0x8000, 0, 0), 0),
+        (2, 2, 2, 255),
+        (4, 8, 8, 255),
+        (4, 8, 0xFFF8, 255),  # what a key has above the depth does not count
+    ],
+)
+def test_a_key_means_the_pixels_that_have_it(bit_depth, value, key, expected):
+    values = np.broadcast_to(np.array(value), (8, 8, 3) if isinstance(value, tuple) else (8, 8))
+    assert (decoded(png_of(values, bit_depth, key)) == expected).all()
+
+
 @pytest.mark.acceptance("I11")
 def test_bilevel_is_black_and_white():
     image = Image.new("1", (16, 16), 1)
