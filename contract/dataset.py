@@ -20,7 +20,7 @@ import numpy as np
 from contract.arrays import ImageArray, LabelArray
 from contract.blood_cells import LABELS
 from contract.errors import DataCorrupt, DataUnavailable
-from contract.storage import read_json, sha256_of_file, write_json
+from contract.storage import read_json, sha256_of_file, sync_file, write_json
 
 DATASET_FILE = "dataset.json"
 Split = Literal["train", "validation", "test"]
@@ -40,6 +40,7 @@ class DatasetFacts:
     labels_sha256: str
     splits_sha256: str
     labels: tuple[str, ...] = LABELS
+    origin_sha256: str = ""  # of the tables that listed the images; none where the description says it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,17 @@ def load_dataset(folder: Path) -> Dataset:
 
 
 def save_dataset_facts(
-    folder: Path, *, source: str, description: str, real: bool, labels: tuple[str, ...] = LABELS
+    folder: Path,
+    *,
+    source: str,
+    description: str,
+    real: bool,
+    labels: tuple[str, ...] = LABELS,
+    origin_sha256: str = "",
 ) -> Dataset:
     """Describe the three arrays that lie in ``folder``, which turns it into a data set."""
+    for name in ("images", "labels", "splits"):
+        sync_file(folder / f"{name}.npy")  # before what vouches for it: a machine may go down between them
     images = _mapped(folder / "images.npy")
     facts = DatasetFacts(
         source=source,
@@ -98,6 +107,7 @@ def save_dataset_facts(
         images_sha256=sha256_of_file(folder / "images.npy"),
         labels_sha256=sha256_of_file(folder / "labels.npy"),
         splits_sha256=sha256_of_file(folder / "splits.npy"),
+        origin_sha256=origin_sha256,
     )
     write_json(folder / DATASET_FILE, facts)
     return load_dataset(folder)

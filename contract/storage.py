@@ -70,6 +70,12 @@ def read_json(path: Path, type_: type[T]) -> T:
         raise DataCorrupt(f"{path}: not a {type_.__name__}: {error}. Next: delete it and make it again") from error
 
 
+def sync_file(path: Path) -> None:
+    """Return once the content of ``path`` is on the disk, however it was written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sha256_of_file(path: Path) -> str:
     """Hexadecimal SHA-256 of the file's bytes."""
     with path.open("rb") as file:

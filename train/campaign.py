@@ -28,7 +28,7 @@ from contract.records.training import (
 )
 from contract.storage import require_room
 from contract.weights import digest_of_weights
-from train.dataset import DataSettings, choose_source, facts_of, prepare_dataset, prepare_datasets
+from train.dataset import DataSettings, choose_source, facts_of, prepare_datasets, verified_datasets
 from train.frameworks import FRAMEWORKS
 from train.stages import TrainingPlan, load_teacher, require_teacher, train_resolutions
 from train.training import Trained
@@ -176,10 +176,11 @@ def _with_progress(jobs: list[Job], progress: Progress) -> Iterator[tuple[Progre
 
 def run_job(job: Job, progress: Progress) -> str:
     """Train in this process, write checkpoint and record; returns the record's folder."""
-    dataset = prepare_dataset(job.data, job.resolution_px, progress)
+    datasets = verified_datasets(job.data, [job.resolution_px], progress)
+    facts = datasets[job.resolution_px].facts
     teacher = load_teacher(job.plan, job.data, job.resolution_px, progress)
-    ((_, trained),) = train_resolutions(job.plan, {job.resolution_px: dataset}, progress, teacher)
-    run = training_run(trained, real=dataset.facts.real, labels=dataset.facts.labels, command=job.command)
+    ((_, trained),) = train_resolutions(job.plan, datasets, progress, teacher)
+    run = training_run(trained, real=facts.real, labels=facts.labels, command=job.command)
     save_training_run(job.record, run, trained.predictions)
     return str(job.record)
 

@@ -11,7 +11,7 @@ from contract.errors import DataUnavailable
 from contract.progress import Progress
 from train.calibration import calibrate, final_scores
 from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from train.dataset import DataSettings, prepare_datasets
+from train.dataset import DataSettings, verified_datasets
 from train.evaluate import logits_of
 from train.frameworks import load_framework
 from train.training import Trained, TrainingRecord
@@ -27,7 +27,7 @@ def recalibrate(
     """
     paths = {px: checkpoint_path(folder, model, px) for px in resolutions_px}
     checkpoints = {px: load_checkpoint(path, calibrated=False) for px, path in paths.items()}
-    datasets = prepare_datasets(data, resolutions_px, progress)
+    datasets = verified_datasets(data, resolutions_px, progress)
     for px, checkpoint in checkpoints.items():
         require_same_images(checkpoint, datasets[px], paths[px])
     records = []
@@ -47,7 +47,9 @@ def _calibrated(checkpoint: Checkpoint, dataset: Dataset) -> Trained:
     validation, test = (logits_of(trainer.predict, dataset, split) for split in ("validation", "test"))
     calibration, distribution = calibrate(dataset, validation)
     metrics = final_scores(calibration, distribution, validation, test, dataset)
-    record = replace(checkpoint.record, calibration=calibration, metrics=metrics)
+    record = replace(
+        checkpoint.record, calibration=calibration, metrics=metrics, splits_sha256=dataset.facts.splits_sha256
+    )
     return Trained(checkpoint.weights, record, distribution=distribution)
 
 

@@ -12,7 +12,7 @@ from contract.errors import InvalidSettings
 from contract.progress import Progress
 from contract.weights import digest_of_weights
 from train.checkpoints import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from train.dataset import DataSettings, facts_of, prepare_dataset, prepare_datasets
+from train.dataset import DataSettings, facts_of, verified_datasets
 from train.settings import Precision, TrainSettings, recipe_for, taught
 from train.snapshots import snapshot_path
 from train.teacher import Teacher
@@ -76,7 +76,7 @@ def load_teacher(plan: TrainingPlan, data: DataSettings, resolution_px: int, pro
     require_teacher(plan, data, [resolution_px])
     checkpoint = load_checkpoint(plan.teacher)
     side = checkpoint.record.settings.resolution_px
-    dataset = prepare_dataset(data, side, progress)
+    dataset = verified_datasets(data, [side], progress)[side]
     if not _learnt_from(dataset.facts, checkpoint):
         raise _other_data(plan.teacher, checkpoint, dataset.facts.description)
     return Teacher(checkpoint.weights, dataset, f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}")
@@ -130,7 +130,7 @@ def ensure_checkpoints(
     wanted = [px for px in resolutions_px if anew or not checkpoint_path(plan.checkpoints, plan.model, px).is_file()]
     if not wanted:
         return []
-    return [path for path, _ in train_resolutions(plan, prepare_datasets(data, wanted, progress), progress)]
+    return [path for path, _ in train_resolutions(plan, verified_datasets(data, wanted, progress), progress)]
 
 
 def _start(plan: TrainingPlan, facts: DatasetFacts, teacher: Teacher | None) -> Start:

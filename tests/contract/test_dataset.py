@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_a_data_set_is_loaded_as_it_was_written(folder: Path) -> None:
     assert dataset.facts.labels == LABELS
     assert not dataset.facts.real
     verify_images(folder, dataset.facts)
+
+
+def test_arrays_are_on_the_disk_before_what_vouches_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink().name))
+    write_dataset(tmp_path)
+    assert synced[:3] == ["images.npy", "labels.npy", "splits.npy"]
+    assert "dataset.json" in synced[3]
 
 
 def test_images_are_mapped_and_cannot_be_changed_by_accident(folder: Path) -> None:

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from contract.children import run_child
-from contract.errors import DataUnavailable, InvalidSettings, RunInvalid
+from contract.dataset import dataset_folder
+from contract.errors import DataCorrupt, DataUnavailable, InvalidSettings, RunInvalid
 from contract.progress import silent
 from contract.records.seal import SEAL_FILE
 from contract.records.training import TRAINING_FILE, load_training_record, load_training_run, save_training_run
 from contract.storage import write_json
 from tests.train.conftest import trained
 from train.campaign import CampaignSettings, Job, train_campaign, training_run
-from train.dataset import DataSettings, facts_of
+from train.dataset import DataSettings, facts_of, prepare_datasets
 from train.replay import SAME
 from train.stages import TrainingPlan
 
@@ -106,6 +107,17 @@ def test_a_finished_run_of_a_set_with_other_classes_is_kept(tmp_path):
     run = training_run(replace(trained(), record=record), real=True, labels=facts.labels, command="")
     save_training_run(job.record, run, {})
     assert train_campaign(settings, silent) == [job.record]
+
+
+def test_no_network_is_trained_on_an_image_that_was_damaged(tmp_path):
+    settings = campaign(tmp_path)
+    prepare_datasets(settings.data, [28])
+    images = dataset_folder(tmp_path / "cache", "synthetic", 28) / "images.npy"
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    with pytest.raises(DataCorrupt, match=r"images\.npy changed.*Next: hemabench data --rebuild"):
+        train_campaign(settings, silent)
 
 
 def rewrite_record(folder: Path, **changes: str) -> None:

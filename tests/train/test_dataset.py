@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from contract.dataset import SPLITS, dataset_folder, load_dataset, verify_images
-from contract.errors import DataUnavailable, InvalidSettings
+from contract.errors import DataCorrupt, DataUnavailable, InvalidSettings
 from train.cache import new_images
 from train.dataset import (
     DATA_ROOT_VARIABLE,
@@ -21,6 +21,7 @@ from train.dataset import (
     count_images,
     prepare_dataset,
     prepare_datasets,
+    verified_datasets,
 )
 from train.sources import medmnist
 
@@ -50,7 +51,7 @@ def synthetic(cache: Path, **changes) -> DataSettings:
 
 @pytest.mark.parametrize("module", sorted(set(SOURCES.values())))
 def test_every_source_has_the_same_names_in_it(module):
-    for name in ("facts", "locate", "build"):
+    for name in ("facts", "locate", "would_make", "build"):
         assert callable(getattr(import_module(module), name))
 
 
@@ -200,6 +201,20 @@ def test_processes_that_build_at_once_do_not_disturb_each_other(tmp_path):
     for side in (28, 64):
         folder = dataset_folder(tmp_path / "cache", "synthetic", side)
         verify_images(folder, load_dataset(folder).facts)
+
+
+def test_who_learns_from_images_has_them_checked_and_who_looks_at_them_has_not(tmp_path):
+    prepare_dataset(synthetic(tmp_path), 28)
+    damage_an_image(dataset_folder(tmp_path / "cache", "synthetic", 28))
+    prepare_dataset(synthetic(tmp_path), 28)
+    with pytest.raises(DataCorrupt, match=r"images\.npy changed.*Next: hemabench data --rebuild"):
+        verified_datasets(synthetic(tmp_path), [28])
+
+
+def damage_an_image(folder: Path) -> None:
+    content = bytearray((folder / "images.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "images.npy").write_bytes(content)
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path):

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -14,8 +15,9 @@ import pytest
 from PIL import Image
 
 from contract.blood_cells import LABELS
-from contract.dataset import SPLITS
+from contract.dataset import DATASET_FILE, SPLITS, dataset_folder
 from contract.errors import DataCorrupt, DataUnavailable
+from contract.storage import write_json
 from train.dataset import DATA_ROOT_VARIABLE, DataSettings, count_images, prepare_dataset, prepare_datasets
 from train.sources.pbc import read_index
 from train.splits import assign_splits
@@ -159,6 +161,42 @@ def test_a_rebuild_that_fails_leaves_the_cache_as_it_was(pbc_root):
     with pytest.raises(DataUnavailable):
         prepare_dataset(settings(pbc_root), 28, rebuild=True)
     assert prepare_dataset(settings(pbc_root), 28).facts == before.facts
+
+
+def another_root(pbc_root: Path, *, without: int = 0) -> Path:
+    """A copy of the data root whose index leaves out the last images."""
+    other = pbc_root.parent / "another root"
+    shutil.copytree(pbc_root, other)
+    if without:
+        index = other / "pbc" / "index.csv"
+        index.write_text("".join(index.read_text().splitlines(keepends=True)[:-without]))
+    return other
+
+
+def test_the_images_of_another_root_are_not_those_in_the_cache(pbc_root):
+    before = prepare_dataset(settings(pbc_root), 28)
+    other = another_root(pbc_root, without=2)
+    assert prepare_dataset(settings(other, cache=pbc_root / "cache"), 28).facts.images == before.facts.images - 2
+    assert prepare_dataset(settings(pbc_root), 28).facts == before.facts
+
+
+def test_a_copy_of_the_root_is_served_from_the_cache(pbc_root):
+    before = prepare_dataset(settings(pbc_root), 28)
+    other = another_root(pbc_root)
+    shutil.rmtree(pbc_root / "pbc")
+    (other / "pbc" / "ig.zip").unlink()  # which a build would read
+    assert prepare_dataset(settings(other, cache=pbc_root / "cache"), 28).facts == before.facts
+
+
+def test_a_cache_from_before_its_tables_were_told_is_taken_where_classes_and_splits_are_theirs(pbc_root):
+    facts = prepare_dataset(settings(pbc_root), 28).facts
+    path = dataset_folder(settings(pbc_root).cache, "pbc", 28) / DATASET_FILE
+    untold = replace(facts, origin_sha256="")
+    write_json(path, untold)
+    assert prepare_dataset(settings(pbc_root), 28).facts == untold
+    other = prepare_dataset(settings(another_root(pbc_root, without=2), cache=pbc_root / "cache"), 28)
+    assert other.facts.images == facts.images - 2
+    assert other.facts.origin_sha256
 
 
 def test_a_cache_serves_without_the_images_it_was_made_of(pbc_root):

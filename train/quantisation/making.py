@@ -16,7 +16,7 @@ import numpy as np
 
 from contract.arrays import FloatArray
 from contract.children import answer_parent, run_child, tell_parent
-from contract.dataset import Dataset, dataset_folder, load_dataset
+from contract.dataset import Dataset, dataset_folder, load_dataset, verify_images
 from contract.environment import versions_of
 from contract.errors import AccuracyLost, ArtifactUnavailable, DataUnavailable, ManifestInvalid
 from contract.manifest import (
@@ -138,8 +138,10 @@ def _save(built: Path, source: Artifact, metrics: tuple[Metric, ...]) -> None:
 def _images_of(checkpoint: Path, cache: Path, side: int) -> Dataset:
     """The images in ``cache`` that the weights were trained on; nothing is downloaded or built for it."""
     found = load_checkpoint(checkpoint)
-    dataset = load_dataset(dataset_folder(cache, found.record.data_source, side))
+    folder = dataset_folder(cache, found.record.data_source, side)
+    dataset = load_dataset(folder)
     require_same_images(found, dataset, checkpoint)
+    verify_images(folder, dataset.facts)  # an image that was damaged would set the scales of int8, and be scored
     return dataset
 
 

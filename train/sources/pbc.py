@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from zipfile import BadZipFile, ZipFile
@@ -22,9 +22,11 @@ from PIL import Image
 
 from contract.arrays import LabelArray
 from contract.blood_cells import LABELS
+from contract.dataset import DatasetFacts
 from contract.errors import DataCorrupt, DataUnavailable
 from contract.preprocessing import resize_to_square
 from contract.progress import Progress
+from contract.storage import sha256_of_file, sha256_of_json
 from train.cache import new_images, save_labels_and_splits
 from train.dataset import DATA_ROOT_VARIABLE, DataSettings, SourceFacts, data_root
 from train.splits import assign_splits, connected_groups
@@ -71,7 +73,9 @@ class IndexedImage:
 def facts(settings: DataSettings) -> SourceFacts:
     """What is made of the PBC images with ``settings``."""
     split = "own 7:1:2 split" if settings.seed == 0 else f"own 7:1:2 split of seed {settings.seed}"
-    return SourceFacts(description=f"PBC, BloodMNIST recipe, {split}", real=True)
+    return SourceFacts(
+        description=f"PBC, BloodMNIST recipe, {split}", real=True, origin_sha256=_digest_of_tables(settings)
+    )
 
 
 def locate(settings: DataSettings, resolutions_px: Collection[int]) -> str:
@@ -79,12 +83,20 @@ def locate(settings: DataSettings, resolutions_px: Collection[int]) -> str:
     return f"the images in {_folder(settings)}"
 
 
+def would_make(settings: DataSettings, built: DatasetFacts) -> bool:
+    """Whether the tables under the data root, which list every image with its MD5, are those of ``built``."""
+    if not (tables := _digest_of_tables(settings)):
+        return True
+    if built.origin_sha256:
+        return built.origin_sha256 == tables
+    # From before the digest was kept: the same classes in the same splits.
+    _, labels, splits = _drawn(settings)
+    return (built.labels_sha256, built.splits_sha256) == (_digest_of_array(labels), _digest_of_array(splits))
+
+
 def build(settings: DataSettings, folders: Mapping[int, Path], progress: Progress) -> None:
     """Decode every image once and write it at each resolution of ``folders``."""
-    source = _folder(settings)
-    images, groups = read_index(source)
-    labels: LabelArray = np.array([LABELS.index(image.label) for image in images], dtype=np.uint8)
-    splits = assign_splits([image.file for image in images], labels.tolist(), seed=settings.seed, groups=groups)
+    source, (images, labels, splits) = _folder(settings), _drawn(settings)
     arrays = {
         resolution_px: new_images(folder, len(images), resolution_px) for resolution_px, folder in folders.items()
     }
@@ -118,6 +130,30 @@ def read_index(source: Path) -> tuple[list[IndexedImage], list[tuple[str, ...]]]
 def listed_images(source: Path) -> list[IndexedImage]:
     """Every row of index.csv, those included that `read_index` leaves out."""
     return list(_rows(source / "index.csv", _indexed_image))
+
+
+def _drawn(settings: DataSettings) -> tuple[list[IndexedImage], LabelArray, LabelArray]:
+    """The images to use, their labels (n,) and their splits (n,)."""
+    images, groups = read_index(_folder(settings))
+    labels: LabelArray = np.array([LABELS.index(image.label) for image in images], dtype=np.uint8)
+    splits = assign_splits([image.file for image in images], labels.tolist(), seed=settings.seed, groups=groups)
+    return images, labels, splits
+
+
+def _digest_of_tables(settings: DataSettings) -> str:
+    """SHA-256 of index.csv and duplicates.csv; empty where they are out of reach."""
+    root = data_root(settings)
+    tables = [] if root is None else [root / "pbc" / name for name in ("index.csv", "duplicates.csv")]
+    if not tables or not all(table.is_file() for table in tables):
+        return ""
+    return sha256_of_json([sha256_of_file(table) for table in tables])
+
+
+def _digest_of_array(array: LabelArray) -> str:
+    """SHA-256 of the file that NumPy would write."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return sha256(content.getvalue()).hexdigest()
 
 
 _AGAIN = "Next: put the PBC images there anew"

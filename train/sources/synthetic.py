@@ -10,6 +10,7 @@ import numpy as np
 
 from contract.arrays import ImageArray, LabelArray
 from contract.blood_cells import LABELS
+from contract.dataset import DatasetFacts
 from contract.progress import Progress
 from train.cache import new_images, save_labels_and_splits
 from train.cells import Cell, describe_cell, draw_cell
@@ -26,6 +27,11 @@ def facts(settings: DataSettings) -> SourceFacts:
 def locate(settings: DataSettings, resolutions_px: Collection[int]) -> str:
     """Nothing is needed that could be missing."""
     return "cells rendered by our own code"
+
+
+def would_make(settings: DataSettings, built: DatasetFacts) -> bool:
+    """The description says all that the cells are drawn from."""
+    return True
 
 
 def build(settings: DataSettings, folders: Mapping[int, Path], progress: Progress) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from contract.dataset import SPLITS, Dataset, dataset_folder, load_dataset, save_dataset_facts
-from contract.errors import AccuracyLost, ArtifactUnavailable, DataUnavailable, InvalidSettings
+from contract.errors import AccuracyLost, ArtifactUnavailable, DataCorrupt, DataUnavailable, InvalidSettings
 from contract.manifest import artifact_folder, load_artifact
 from contract.preprocessing import scale_pixels
 from contract.progress import silent
@@ -146,6 +146,16 @@ def test_ctrl_c_lets_the_process_remove_what_it_had_half_built(settings, cached)
     with pytest.raises(KeyboardInterrupt):
         quantise_all(settings, cache, stop)
     assert list((settings.artifacts / INT8).iterdir()) == []
+
+
+def test_an_image_that_was_damaged_sets_no_scale(settings, cached):
+    cache = cached(answers_of(settings))
+    images = dataset_folder(cache, "synthetic", 28) / "images.npy"
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    with pytest.raises(DataCorrupt, match=r"images\.npy changed"):
+        quantise_all(settings, cache, silent)
 
 
 def test_calibration_takes_the_same_training_images_each_time(settings, cached):
