@@ -7,9 +7,9 @@ frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
             at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory;
             the tiles of a TIFF suit it (422 ``corrupt_image``)
-colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean; CMYK and YCbCr by
-            Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating point,
-            32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
+colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean, also where 0 is white;
+            CMYK and YCbCr by Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating
+            point, 32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
 alpha       laid over white, a transparent colour of RGB, grey or a palette included; one of 16-bit
             RGB by the upper 8 bits of its parts, which are all that is kept of the pixels
 ICC         profiles are ignored, and counted by the caller
@@ -83,7 +83,7 @@ _TRANSPOSE = {
     8: Transpose.ROTATE_90,
 }
 
-_BITS_PER_SAMPLE_TAG = 258
+_BITS_PER_SAMPLE_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0
 _PNG_BIT_DEPTH_AT = 24  # in IHDR, which is the first chunk
 
 
@@ -110,7 +110,7 @@ class OpenedImage:
         try:
             self.image.load()
             _scale_key_like_pixels(self.image, self.png_bit_depth)
-            return _as_rgb(_upright(self.image))
+            return _upright(_as_rgb(self.image), _orientation_of(self.image))
         except BOMB_ERRORS as error:
             raise too_many_pixels() from error
         except DECODER_ERRORS as error:
@@ -195,11 +195,14 @@ def _scale_key_like_pixels(image: Image.Image, bit_depth: int) -> None:
         image.info["transparency"] = tuple(part >> 8 if bit_depth == 16 else part & 255 for part in key)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation_of(image: Image.Image) -> object:
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
+        return image.getexif().get(_ORIENTATION_TAG)
     except DECODER_ERRORS:  # unreadable EXIF says nothing about the pixels
-        return image
+        return None
+
+
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
 
@@ -238,6 +241,8 @@ def _sixteen_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.uint32)
     brightest = (1 << _significant_bits(image)) - 1
     scaled = (np.minimum(values, brightest) * 255 + brightest // 2) // brightest
+    if _is_negative(image):
+        scaled = 255 - scaled
     if isinstance(key := image.info.get("transparency"), int):
         scaled[values == key] = 255
     return Image.fromarray(scaled.astype(np.uint8), "L").convert("RGB")
@@ -248,6 +253,13 @@ def _significant_bits(image: Image.Image) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return int(image.tag_v2.get(_BITS_PER_SAMPLE_TAG, (16,))[0])
     return 16
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white, as a TIFF says or leaves unsaid; of other depths Pillow itself turns such pixels round."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_PHOTOMETRIC_TAG, _WHITE_IS_ZERO) == _WHITE_IS_ZERO)
 
 
 _COLOUR_RULES: dict[str, Callable[[Image.Image], Image.Image]] = {

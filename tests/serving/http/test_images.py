@@ -88,6 +88,30 @@ def test_sixteen_bits_are_scaled_and_not_clipped(format_, values):
     assert (result == result[..., :1]).all()
 
 
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_tiff_whose_zero_is_white_is_the_image_and_not_its_negative(dtype, compression, data):
+    brightest = np.iinfo(dtype).max
+    values = data.draw(arrays(dtype, st.tuples(sides, sides)))
+    orientation = data.draw(st.sampled_from([1, 3]))  # as it is, or upside down
+    expected = (values if orientation == 1 else values[::-1, ::-1]) / (brightest / 255)
+
+    def shown(stored, photometric):
+        data = encoded(Image.fromarray(stored), "TIFF", tiffinfo={274: orientation}, compression=compression)
+        tag = struct.pack("<HHL", 262, 3, 1)
+        at = data.index(tag) + len(tag)
+        return decoded(data[:at] + struct.pack("<H", photometric) + data[at + 2 :])[..., 0]
+
+    assert np.abs(shown(values, BLACK_IS_ZERO) - expected).max() <= 0.5
+    assert np.abs(shown(brightest - values, WHITE_IS_ZERO) - expected).max() <= 0.5
+
+
 @pytest.mark.acceptance("I11")
 def test_a_palette_and_its_transparent_colour_become_what_they_mean():
     image = Image.new("P", (10, 10), 1)

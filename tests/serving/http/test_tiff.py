@@ -141,3 +141,13 @@ def test_very_many_tags_are_refused():
 def test_a_directory_that_is_cut_off_is_pixels_or_a_refusal(kept):
     with pytest.raises(InvalidImage):
         decode_image(tiff([*described(), (273, (LONG, [300]))])[:kept])
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_twelve_bits_are_scaled_as_twelve_whichever_way_up_they_are(orientation):
+    white = b"\xff" * (16 * 8 * 12 // 8)
+    tags = [(256, 16), (257, 8), (258, 12), (259, 1), (262, 1), (273, 0), (274, orientation), (277, 1), (278, 8)]
+    begin = len(tiff([(tag, (LONG, [value])) for tag, value in tags]))
+    described_as = [(tag, (LONG, [begin if tag == 273 else value])) for tag, value in tags]
+    assert (np.asarray(decode_image(tiff(described_as, white))) == 255).all()
