@@ -110,7 +110,7 @@ class OpenedImage:
         try:
             self.image.load()
             _scale_key_like_pixels(self.image, self.png_bit_depth)
-            return _upright(_as_rgb(self.image), _orientation_of(self.image))
+            return _as_rgb(_upright(self.image))
         except BOMB_ERRORS as error:
             raise too_many_pixels() from error
         except DECODER_ERRORS as error:
@@ -195,14 +195,11 @@ def _scale_key_like_pixels(image: Image.Image, bit_depth: int) -> None:
         image.info["transparency"] = tuple(part >> 8 if bit_depth == 16 else part & 255 for part in key)
 
 
-def _orientation_of(image: Image.Image) -> object:
+def _upright(image: Image.Image) -> Image.Image:
     try:
-        return image.getexif().get(_ORIENTATION_TAG)
+        orientation = image.getexif().get(_ORIENTATION_TAG)
     except DECODER_ERRORS:  # unreadable EXIF says nothing about the pixels
-        return None
-
-
-def _upright(image: Image.Image, orientation: object) -> Image.Image:
+        return image
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
 
