@@ -7,11 +7,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from contract.blood_cells import RESOLUTIONS_PX
 from contract.calibration import STATISTICS, Calibration, Distribution
 from contract.errors import ArtifactUnavailable, ManifestInvalid, WeightsMismatch
 from contract.weights import save_weights
 from tests.train.conftest import trained
 from train.checkpoints import checkpoint_path, distribution_path, load_checkpoint, save_checkpoint
+
+COMMITTED = Path(__file__).parents[2] / "exported_models" / "checkpoints"
 
 
 def test_a_checkpoint_comes_back_with_its_weights_and_its_record(save_trained):
@@ -63,6 +66,14 @@ def test_a_distribution_that_belongs_to_other_weights_is_refused(tmp_path):
     unbound = replace(found.record, calibration=replace(found.record.calibration, distribution_sha256=""))
     save_weights(small, found.weights, found.spec, msgspec.to_builtins(unbound))
     assert load_checkpoint(small).distribution is not None, "records from before are still read"
+
+
+@pytest.mark.parametrize("resolution_px", RESOLUTIONS_PX)
+def test_the_committed_weights_name_their_distribution_and_their_splits(resolution_px):
+    found = load_checkpoint(checkpoint_path(COMMITTED, "hemanet", resolution_px))
+    assert found.distribution is not None
+    assert found.record.calibration.distribution_sha256 == found.distribution.sha256
+    assert len(found.record.splits_sha256) == 64
 
 
 def test_a_flipped_byte_in_the_header_is_an_error_and_not_a_crash(save_trained):
