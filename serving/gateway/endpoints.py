@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 import msgspec
+from starlette.types import Message, Receive
 
 from contract.blood_cells import LABELS
 from contract.timing import TIMING_HEADER, format_server_timing
@@ -43,7 +44,8 @@ class GatewayEndpoints:
         self._settings = settings
         self._services = services
         self._client = client
-        self._running = 0
+        self._running = 0  # whose bodies are whole
+        self._held_bytes = 0
 
     def routes(self) -> Routes:
         """The paths of the door."""
@@ -66,11 +68,14 @@ class GatewayEndpoints:
     async def classify(self, request: Request) -> Response:
         """What every runtime says of the body; 200 however many of them fail."""
         clock = PartClock()
-        with self._place():
-            upload = await self._read(request)
+        self._require_place()
+        with self._counted(request.receive) as receive:
+            upload = await self._read(request, receive)
             clock.end("read")
-            deadline_s = self._settings.answer_deadline_s
-            asked = await classify_everywhere(self._services, self._client, upload, deadline_s)
+            with self._place():
+                asked = await classify_everywhere(
+                    self._services, self._client, upload, self._settings.answer_deadline_s
+                )
             clock.end("ask")
         outcomes = {runtime: one.outcome for runtime, one in asked.items()}
         encoded = encode_json(Outcomes(outcomes, request.id))
@@ -79,26 +84,52 @@ class GatewayEndpoints:
         timing = format_server_timing(merged_timing(own_ns, asked))
         return Response(with_timing(encoded, own_ns), headers=((_TIMING_HEADER, timing.encode()),))
 
-    async def _read(self, request: Request) -> Upload:
+    async def _read(self, request: Request, receive: Receive) -> Upload:
         limit = self._settings.max_body_bytes
         head = read_head(request.headers)
         if head.asks_before_sending and (head.content_length or 0) > limit:
             raise body_too_large(limit, closes=True)
-        body = await read_body(request.receive, limit, self._settings.body_deadline_s)
+        body = await read_body(receive, limit, self._settings.body_deadline_s)
         if not body:
             raise missing_image()
         content_type = head.content_type or b"application/octet-stream"
         return Upload(body=body, content_type=content_type, query=request.query, request_id=request.id)
 
     @contextmanager
+    def _counted(self, receive: Receive) -> Iterator[Receive]:
+        """``receive``, whose bytes count as held until the block is left; it raises `Refusal` where too many are.
+
+        Bytes are counted and not requests: one that is half sent would keep the place of one that is whole.
+        """
+        own_bytes, limit_bytes = 0, self._settings.max_body_bytes
+
+        async def counting() -> Message:
+            nonlocal own_bytes
+            message = await receive()
+            arrived_bytes = min(len(message.get("body", b"")), limit_bytes - own_bytes)  # what is above is not kept
+            if self._held_bytes + arrived_bytes > self._settings.request_limit * limit_bytes:
+                raise _overloaded()
+            own_bytes += arrived_bytes
+            self._held_bytes += arrived_bytes
+            return message
+
+        try:
+            yield counting
+        finally:
+            self._held_bytes -= own_bytes
+
+    @contextmanager
     def _place(self) -> Iterator[None]:
-        if self._running >= self._settings.request_limit:
-            raise Refusal("too many requests wait already", code="overloaded", status=503, headers=(RETRY_SOON,))
+        self._require_place()
         self._running += 1
         try:
             yield
         finally:
             self._running -= 1
+
+    def _require_place(self) -> None:
+        if self._running >= self._settings.request_limit:
+            raise _overloaded()
 
     async def models(self, request: Request) -> Response:
         """What every runtime has loaded, and the resolutions there are to choose from."""
@@ -124,3 +155,7 @@ class GatewayEndpoints:
         }
         ready = any(service.state is State.READY for service in self._services.values())
         return Response(encode_json(Readiness(ready, states)), status=200 if ready else 503)
+
+
+def _overloaded() -> Refusal:
+    return Refusal("too many requests wait already", code="overloaded", status=503, headers=(RETRY_SOON,))

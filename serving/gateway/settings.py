@@ -40,7 +40,8 @@ class GatewaySettings:
     A service has ``start_deadline_s`` to get ready and ``answer_deadline_s`` for an answer, which is more than
     a request may wait in its line. One that dies is started again after ``restart_pause_s``, doubled each time up to
     ``longest_restart_pause_s``. ``stop_deadline_s`` is what everything has to end. ``request_limit`` bounds the
-    requests whose bodies are held at once. ``logs`` gets a file per runtime.
+    requests that wait for services at once, and the memory of all bodies, whole or not: as many of the largest size.
+    ``logs`` gets a file per runtime.
     """
 
     services: tuple[ServiceSettings | Elsewhere, ...]

@@ -99,8 +99,11 @@ def open_gateway() -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClien
     """``async with open_gateway(service, **settings) as client:`` a gateway in this process, asked without a socket."""
 
     @asynccontextmanager
-    async def opened(service: Service, **options: object) -> AsyncIterator[httpx.AsyncClient]:
-        settings = GatewaySettings(services=(ServiceSettings(runtime="null"),), answer_deadline_s=0.5, **options)
+    async def opened(
+        service: Service, max_body_bytes: int = 1_000_000, **options: object
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        services = (ServiceSettings(runtime="null", max_body_bytes=max_body_bytes),)
+        settings = GatewaySettings(services=services, answer_deadline_s=0.5, **options)
         async with httpx.AsyncClient(trust_env=False) as asking:
             app = Door(GatewayEndpoints(settings, {service.runtime: service}, asking).routes())
             transport = httpx.ASGITransport(app=app)

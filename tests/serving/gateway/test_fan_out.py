@@ -18,6 +18,7 @@ from serving.gateway.settings import GatewaySettings
 from serving.settings import ServiceSettings
 
 OWN_PARTS = ("read", "ask", "encode")
+ARRIVED_S = 10  # a bound for what is at once
 
 
 def classified(url: str, body: bytes, query: str = "?resolution=28", **options) -> httpx.Response:
@@ -206,3 +207,48 @@ def test_too_many_at_once_are_told_to_come_again(cell_png, open_gateway: Callabl
             return sorted(response.status_code for response in responses)
 
     assert asyncio.run(ask()) == [200, 200, 503, 503, 503]
+
+
+@asynccontextmanager
+async def half_sent(client: httpx.AsyncClient, bodies: list[bytes]) -> AsyncIterator[None]:
+    """Meanwhile each of ``bodies`` has arrived, and its request goes on."""
+    arrived = [asyncio.Event() for _ in bodies]
+    rest = asyncio.Event()
+
+    async def sent(body: bytes, here: asyncio.Event) -> AsyncIterator[bytes]:
+        yield body
+        here.set()
+        await rest.wait()
+
+    requests = [
+        asyncio.create_task(client.post("/v1/classify", content=sent(body, here)))
+        for body, here in zip(bodies, arrived, strict=True)
+    ]
+    try:
+        async with asyncio.timeout(ARRIVED_S):
+            await asyncio.gather(*(here.wait() for here in arrived))
+        yield
+    finally:
+        rest.set()
+        await asyncio.gather(*requests)
+
+
+def test_bodies_that_are_half_sent_keep_nobody_out(cell_png, open_gateway: Callable):
+    async def ask() -> int:
+        nobody = service_at("http://127.0.0.1:1")
+        async with open_gateway(nobody, request_limit=2) as client, half_sent(client, [b"x"] * 6):
+            return (await client.post("/v1/classify", content=cell_png)).status_code
+
+    assert asyncio.run(ask()) == 200
+
+
+def test_no_more_bytes_are_held_than_the_largest_bodies_of_as_many_requests_as_may_wait(open_gateway: Callable):
+    async def ask() -> list[int]:
+        nobody = service_at("http://127.0.0.1:1")
+        async with open_gateway(nobody, max_body_bytes=1_000, request_limit=2) as client:
+            async with half_sent(client, [b"x" * 600] * 3):
+                held = [await client.post("/v1/classify", content=b"x" * size) for size in (100, 300, 100)]
+            later = [await client.post("/v1/classify", content=b"x" * size) for size in (1_000, 1_000, 5_000, 300)]
+        return [response.status_code for response in held + later]
+
+    assert asyncio.run(ask()) == [200, 503, 200, 200, 200, 413, 200]
