@@ -48,7 +48,7 @@ def read_head(headers: Headers, media_types: Container[bytes] | None = None) -> 
     if sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise Refusal(f"the headers exceed {MAX_HEADER_BYTES:,} bytes", code="headers_too_large", status=400)
     found = dict(headers)
-    content_type = found.get(b"content-type", b"")
+    content_type = found.get(b"content-type", b"").strip()  # the gateway's client sends none that ends in a space
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_types is not None and media_type not in media_types:
         raise Refusal(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_server_timing_has_the_gateways_parts_and_those_of_every_runtime(gateway
     for runtime in ("onnx", "null"):
         assert sum(timing[f"{runtime}.{part}"] for part in PARTS) == pytest.approx(timing[f"{runtime}.total"], abs=10)
         assert timing[f"{runtime}.total"] < timing[f"{runtime}.round-trip"] < timing["ask"]
+
+
+def test_space_behind_a_media_type_is_no_reason_to_call_a_service_down(gateway, cell_png):
+    host, port = gateway.url.removeprefix("http://").split(":")
+    head = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: image/png \t\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:  # a client library would strip it
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(cell_png) + cell_png)
+        answer = connection.makefile("rb").read()
+    said = decode_json(answer.partition(b"\r\n\r\n")[2], type=GatewayAnswer)
+    assert all(isinstance(outcome, RuntimeAnswer) for outcome in said.runtimes.values())
 
 
 def test_a_form_of_several_images_gets_several_results_from_each(gateway, cell_png):

@@ -98,6 +98,13 @@ def test_images_and_unnamed_bytes_may_come_in(content_type):
     assert images_in(head(content_type), b"pixels") == [b"pixels"]
 
 
+@pytest.mark.parametrize("around", [b"%b ", b"%b\t ", b" %b"])
+def test_the_space_around_a_media_type_is_no_part_of_it(around):
+    given = b"multipart/form-data; boundary=" + BOUNDARY
+    assert head(around % given).content_type == given
+    assert head(around % b"").content_type == b""
+
+
 @pytest.mark.acceptance("A2")
 @pytest.mark.parametrize("content_type", [b"application/x-www-form-urlencoded", b"text/uri-list", b"application/json"])
 def test_other_kinds_may_not(content_type):
