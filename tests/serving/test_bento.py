@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -49,20 +51,54 @@ def test_a_bento_holds_the_service_and_its_models_only(bento):
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "serving").rglob("*.py")} <= packed
 
 
-def test_a_bento_serves_with_no_setting_at_all(bento, port, cell_png):
-    folder, home = bento
-    command = [sys.executable, "-m", "bentoml", "serve", str(folder), "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
+@contextmanager
+def running(command, environment, port, folder=None):
+    """A client of what ``command`` starts, once it is ready."""
     with subprocess.Popen(
-        command, env=bentoml_environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as run:
         try:
             transport = httpx.HTTPTransport(retries=8)
-            with httpx.Client(transport=transport, base_url=url, timeout=60) as client:
+            with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 while client.get("/readyz").status_code != 200:
                     assert run.poll() is None
-                answer = client.post("/v1/classify", content=cell_png, headers={"Content-Type": "image/png"}).json()
+                yield client
         finally:
             run.terminate()
+
+
+def addresses_listened_at(port):
+    """In hexadecimal, the last byte first, as the kernel tells them."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {
+        local.split(":")[0] for _, local, _, state, *_ in sockets if state == "0A" and local.endswith(f":{port:04X}")
+    }
+
+
+def test_a_bento_serves_on_the_loopback_interface_with_no_setting_at_all(bento, port, cell_png):
+    folder, home = bento
+    command = [sys.executable, "-m", "bentoml", "serve", str(folder), "--port", str(port)]
+    with running(command, bentoml_environment(home), port) as client:
+        answer = client.post("/v1/classify", content=cell_png, headers={"Content-Type": "image/png"}).json()
+        assert addresses_listened_at(port) == {"0100007F"}
     assert answer["model"]["runtime"] == "onnx"
     assert answer["model"]["resolution"] == 28
+
+
+def test_in_a_container_a_bento_listens_where_others_reach_it(bento, port):
+    """The image itself needs an engine; its entrypoint and its variables are those that the Dockerfile names."""
+    folder, home = bento
+    dockerfile = (folder / "env" / "docker" / "Dockerfile").read_text()
+    entrypoint = folder / re.search(r'^ENTRYPOINT \[ "/home/bentoml/bento/(.+)" \]$', dockerfile, re.MULTILINE)[1]
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE))
+    named = re.findall(r"^ENV (\w+)=\$(\w+)$", dockerfile, re.MULTILINE)
+    inside = {name: arguments[argument] for name, argument in named if argument in arguments}
+    environment = {
+        **bentoml_environment(home),
+        **inside,
+        "BENTO_PATH": str(folder),
+        "BENTOML_PORT": str(port),
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+    }
+    with running(["bash", str(entrypoint)], environment, port, folder):
+        assert addresses_listened_at(port) == {"00000000"}
