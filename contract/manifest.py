@@ -57,6 +57,9 @@ class Manifest:
     output is float32 logits (batch, classes) under ``output_name``. Probabilities are
     ``softmax(logits / temperature)``. An image further than ``distance_threshold`` from the
     distribution that lies beside the model is out of distribution; None: nothing tells.
+
+    ``trained_on`` is the `DatasetFacts.description` of the data and split that the weights learnt from, the same at
+    every resolution, and ``splits_sha256`` that of the splits: what is a test image elsewhere may be none here.
     """
 
     model: str
@@ -75,6 +78,7 @@ class Manifest:
     labels: tuple[str, ...] = LABELS
     input_name: str = "images"
     output_name: str = "logits"
+    splits_sha256: str = ""  # none in manifests from before it was kept
     manifest_version: int = MANIFEST_VERSION
 
     def __post_init__(self) -> None:

@@ -237,6 +237,7 @@ def _manifest(framework: str, job: Job, checkpoint: Checkpoint, folder: Path, pa
         resolution_px=job.resolution_px,
         weights_digest=digest_of_weights(checkpoint.weights),
         trained_on=record.data_description,
+        splits_sha256=record.splits_sha256,
         labels=record.labels,
         files=digests_of_files(folder),
         versions=versions_of(FRAMEWORKS[framework].packages),

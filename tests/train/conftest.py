@@ -45,6 +45,7 @@ def trained(seed: int = 0, resolution_px: int = 28) -> Trained:
         data_source="synthetic",
         data_description="rendered",
         data_digest="0" * 64,
+        splits_sha256="5" * 64,
         environment=ENVIRONMENT,
         first_step_ns=1,
         peak_memory_bytes=1,

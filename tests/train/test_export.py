@@ -43,6 +43,7 @@ def test_a_framework_exports_proved_artifacts_and_leaves_current_ones_alone(fram
         assert (manifest.parity.images, manifest.parity.batches) == (GOLDEN_IMAGES, PARITY_BATCHES)
         assert 0 < manifest.parity.largest_difference < 1e-4
         assert manifest.metrics[0].split == "test"
+        assert (manifest.trained_on, manifest.splits_sha256) == ("rendered", "5" * 64)
 
     steps: list[str] = []
     assert [a.digest for a in export_all(settings, lambda what, *_: steps.append(what))] == [a.digest for a in made]
