@@ -39,7 +39,10 @@ CODES = {
     "bad_dimensions": Code(422, "A side has fewer than 8 or more than 8,192 pixels, or is 8 times the other."),
     "corrupt_image": Code(422, "The image is truncated or damaged, or made of far more parts than an image needs."),
     "multi_frame": Code(422, "The file holds several frames or pages."),
-    "too_many_pixels": Code(422, "The image has more than 25 million pixels."),
+    "too_many_pixels": Code(
+        422,
+        "The image has more than 25 million pixels, or far fewer where they are slow to unfold (a BMP in run lengths).",
+    ),
     "value_out_of_range": Code(422, "A value of the tensor is not finite, or absurdly far from [-1, 1]."),
     "unsupported_mode": Code(422, "The pixels are of a kind that has no agreed meaning as a colour."),
     "internal": Code(500, "Something went wrong in the service; its log has it under the request id."),

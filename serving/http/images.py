@@ -6,7 +6,8 @@ whole       a PNG's chunks and checksums, a JPEG's end, no more parts than an im
 frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
             at most 8 times longer than wide (422 ``bad_dimensions``), all judged before pixels get memory;
-            the tiles of a TIFF suit it (422 ``corrupt_image``)
+            the tiles of a TIFF suit it (422 ``corrupt_image``), and a BMP in run lengths has at most
+            2 million pixels and bytes together (422 ``too_many_pixels``)
 colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean, also where 0 is white;
             CMYK and YCbCr by Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating
             point, 32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
@@ -35,6 +36,7 @@ from serving.http.signatures import Format, corrupt, format_of, require_whole, w
 from serving.http.tiff import require_modest_layout
 
 MAX_PIXELS = 25_000_000
+MAX_RUN_LENGTH_WORK = 2_000_000  # pixels and bytes of a BMP that Pillow unfolds in Python, at 0.2 microseconds each
 MIN_SIDE_PX, MAX_SIDE_PX = 8, 8_192
 MAX_ASPECT = 8
 
@@ -134,6 +136,16 @@ def open_image(data: bytes) -> OpenedImage:
         _require_size(*webp_size(data))
     elif format_ == "TIFF":
         require_modest_layout(data)
+    image = _opened(format_, data)
+    if format_ == "GIF":
+        raise _unsupported_format()
+    _require_size(image.width, image.height)
+    if isinstance(image, BmpImagePlugin.BmpImageFile):
+        _require_few_runs(image, len(data))
+    return OpenedImage(image, passes, data[_PNG_BIT_DEPTH_AT] if format_ == "PNG" else 8)
+
+
+def _opened(format_: Format, data: bytes) -> Image.Image:
     try:
         image = _OPENERS[format_](io.BytesIO(data))
         frames_follow = bool(getattr(image, "is_animated", False))
@@ -143,10 +155,7 @@ def open_image(data: bytes) -> OpenedImage:
         raise corrupt(f"its {format_} header cannot be read") from error
     if frames_follow:
         raise InvalidImage("the file holds several frames or pages; send one", code="multi_frame", status=422)
-    if format_ == "GIF":
-        raise _unsupported_format()
-    _require_size(image.width, image.height)
-    return OpenedImage(image, passes, data[_PNG_BIT_DEPTH_AT] if format_ == "PNG" else 8)
+    return image
 
 
 def decode_image(data: bytes) -> Image.Image:
@@ -181,6 +190,16 @@ def _require_size(width_px: int, height_px: int) -> None:
             f"the image is {width_px} x {height_px} pixels; sides must have {MIN_SIDE_PX} to {MAX_SIDE_PX:,} pixels "
             f"and one may be at most {MAX_ASPECT} times the other",
             code="bad_dimensions",
+            status=422,
+        )
+
+
+def _require_few_runs(image: BmpImagePlugin.BmpImageFile, length_bytes: int) -> None:
+    in_run_lengths = any(tile.codec_name == "bmp_rle" for tile in image.tile)
+    if in_run_lengths and image.width * image.height + length_bytes > MAX_RUN_LENGTH_WORK:
+        raise InvalidImage(
+            f"a BMP in run lengths may have {MAX_RUN_LENGTH_WORK:,} pixels and bytes together; send it as PNG",
+            code="too_many_pixels",
             status=422,
         )
 

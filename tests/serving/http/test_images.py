@@ -279,6 +279,21 @@ def test_texts_that_unfold_are_refused_together():
     assert code_of(png(16, 16, *[text] * 40, pixels)) == (422, "corrupt_image")
 
 
+def bmp_in_run_lengths(side, runs):
+    data = bytearray(encoded(Image.new("P", (side, side)), "BMP"))
+    begin = int.from_bytes(data[10:14], "little")
+    data[30:34] = struct.pack("<L", 1)  # the compression is RLE8
+    return bytes(data[:begin]) + runs + b"\0\1"
+
+
+@pytest.mark.acceptance("I8")
+def test_run_lengths_that_unfold_to_much_are_refused():
+    row, end_of_row, nothing = b"\x40\0", b"\0\0", b"\x01\0"
+    assert decode_image(bmp_in_run_lengths(64, (row + end_of_row) * 64)).size == (64, 64)
+    assert code_of(bmp_in_run_lengths(5_000, (b"\x01\0" + end_of_row) * 5_000)) == (422, "too_many_pixels")
+    assert code_of(bmp_in_run_lengths(64, row + nothing * 4_000_000)) == (422, "too_many_pixels")
+
+
 @pytest.mark.acceptance("I8")
 def test_what_may_take_long_to_open_is_told_by_its_bytes():
     cell = Image.fromarray(pixels_of())
