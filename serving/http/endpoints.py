@@ -26,7 +26,7 @@ from serving.answers import (
 )
 from serving.http.bodies import body_too_large, client_is_gone, images_in, read_body, read_head
 from serving.http.door import Request, Response, Routes
-from serving.http.images import model_input, open_image, opens_at_once
+from serving.http.images import examine, model_input
 from serving.http.many import classify_each
 from serving.http.refusal import CLOSE_CONNECTION, RETRY_SOON, ClientGone, Refusal
 from serving.inference.batching import batches_for
@@ -44,6 +44,7 @@ from serving.settings import ServiceSettings
 
 # Above this a decoder takes milliseconds, during which the event loop should answer others.
 WORK_DONE_IN_PLACE_PX = 500_000
+BYTES_READ_IN_PLACE = 250_000
 # One who waited that long for the model may have left; asking costs a microsecond.
 LONG_WAIT_NS = 5_000_000
 T = TypeVar("T")
@@ -208,8 +209,10 @@ class Endpoints:
         return images_in(head, body)
 
     async def _decode(self, image_bytes: bytes) -> Image:
-        in_place = opens_at_once(image_bytes)
-        opened = open_image(image_bytes) if in_place else await self._aside(partial(open_image, image_bytes))
+        in_place = len(image_bytes) <= BYTES_READ_IN_PLACE
+        examined = examine(image_bytes) if in_place else await self._aside(partial(examine, image_bytes))
+        in_place = in_place and examined.is_read_by_c
+        opened = examined.open() if in_place else await self._aside(examined.open)
         self._measurements.icc_profiles_ignored += opened.has_icc_profile
         if in_place and opened.work_px <= WORK_DONE_IN_PLACE_PX:
             return opened.decode()

@@ -32,7 +32,7 @@ from PIL.Image import Transpose
 from contract.arrays import FloatArray
 from contract.errors import InvalidImage
 from contract.preprocessing import resize_to_square, scale_pixels
-from serving.http.signatures import Format, corrupt, format_of, require_whole, webp_size
+from serving.http.signatures import Effort, Format, corrupt, format_of, require_whole, webp_size
 from serving.http.tiff import require_modest_layout
 
 MAX_PIXELS = 25_000_000
@@ -69,10 +69,8 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], Image.Image]] = {
 
 # What a PNG's compressed texts may unfold to, all of them together; Pillow's own limit takes a third of a second.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
-# The rest, Pillow reads in loops of Python's: tags, frames and run lengths, at a microsecond each.
-_READ_BY_C: frozenset[Format | None] = frozenset({"PNG", "JPEG", "WEBP"})
-_READ_BY_PYTHON = (b"Exif", b"eXIf", b"EXIF", b"exif", b"MPF\0")
-_FEW_BYTES = 250_000
+# The rest, Pillow reads in loops of Python's: tags, frames and run lengths, at microseconds each.
+_READ_BY_C: frozenset[Format] = frozenset({"PNG", "JPEG", "WEBP"})
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -119,30 +117,47 @@ class OpenedImage:
             raise corrupt(f"its {self.image.format} data cannot be decoded") from error
 
 
-def opens_at_once(data: bytes) -> bool:
-    """Whether `open_image` takes little time whatever the bytes are, and refuses nothing itself."""
-    if len(data) > _FEW_BYTES or format_of(data) not in _READ_BY_C:
-        return False
-    return not any(mark in data for mark in _READ_BY_PYTHON)
+@dataclass(frozen=True, slots=True)
+class ExaminedImage:
+    """An image whose bytes have passed every rule that needs no decoder."""
+
+    data: bytes
+    format: Format
+    effort: Effort
+
+    @property
+    def is_read_by_c(self) -> bool:
+        """Whether its header takes little time, whatever a few hundred kilobytes of bytes are."""
+        return self.format in _READ_BY_C and not self.effort.has_tags
+
+    def open(self) -> OpenedImage:
+        """The image judged by its header as well; raises `InvalidImage`."""
+        image = _opened(self.format, self.data)
+        if self.format == "GIF":
+            raise _unsupported_format()
+        _require_size(image.width, image.height)
+        if isinstance(image, BmpImagePlugin.BmpImageFile):
+            _require_few_runs(image, len(self.data))
+        bit_depth = self.data[_PNG_BIT_DEPTH_AT] if self.format == "PNG" else 8
+        return OpenedImage(image, self.effort.passes, bit_depth)
 
 
-def open_image(data: bytes) -> OpenedImage:
-    """``data`` judged by everything but its pixels; raises `InvalidImage`, whose message echoes nothing of it."""
+def examine(data: bytes) -> ExaminedImage:
+    """``data`` judged by its bytes; raises `InvalidImage`, whose message echoes nothing of them."""
     format_ = format_of(data)
     if format_ is None:
         raise _unsupported_format()
-    passes = require_whole(format_, data)
+    effort = require_whole(format_, data)
     if format_ == "WEBP":
         _require_size(*webp_size(data))
     elif format_ == "TIFF":
         require_modest_layout(data)
-    image = _opened(format_, data)
-    if format_ == "GIF":
-        raise _unsupported_format()
-    _require_size(image.width, image.height)
-    if isinstance(image, BmpImagePlugin.BmpImageFile):
-        _require_few_runs(image, len(data))
-    return OpenedImage(image, passes, data[_PNG_BIT_DEPTH_AT] if format_ == "PNG" else 8)
+    return ExaminedImage(data, format_, effort)
+
+
+def open_image(data: bytes) -> OpenedImage:
+    """``data`` judged by everything but its pixels; raises `InvalidImage`."""
+    return examine(data).open()
 
 
 def _opened(format_: Format, data: bytes) -> Image.Image:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.errors import InvalidImage
 
@@ -31,7 +31,17 @@ MAX_PROFILES = 2  # a PNG should have one; each unfolds to a megabyte
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # Left out are those that stand alone (restart, start of image, TEM), stuffed bytes, and 0xFF as padding.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+# Where tags may be, an EXIF orientation among them.
+_TAGGED_SEGMENTS = (b"Exif\0\0", b"MPF\0")
+_TAGGED_CHUNK, _TAGGED_TEXT = b"eXIf", b"Raw profile type"
 _SEARCHED_AT_ONCE_BYTES = 100_000  # a search keeps the interpreter to itself, for a millisecond at most
+
+
+class Effort(NamedTuple):
+    """What reading an image takes beyond its pixels."""
+
+    passes: int = 1  # how often a decoder visits every pixel: the scans of a JPEG
+    has_tags: bool = False  # whether there may be tags, which Pillow reads in Python
 
 
 def format_of(data: bytes) -> Format | None:
@@ -51,17 +61,17 @@ def format_of(data: bytes) -> Format | None:
     return None
 
 
-def require_whole(format_: Format, data: bytes) -> int:
-    """How often a decoder will visit every pixel: the scans of a JPEG, else 1. Linear in the bytes.
+def require_whole(format_: Format, data: bytes) -> Effort:
+    """What reading the image will take. Linear in the bytes.
 
     Raises `InvalidImage` (``corrupt_image``) for a PNG or JPEG that is cut or made of far too many parts, and
     for a PNG that fails a checksum.
     """
     if format_ == "JPEG":
-        return _scans_of_whole_jpeg(data)
+        return _require_whole_jpeg(data)
     if format_ == "PNG":
-        _require_whole_png(data)
-    return 1
+        return _require_whole_png(data)
+    return Effort(has_tags=format_ == "TIFF" or data[12:16] == b"VP8X")
 
 
 def corrupt(what: str) -> InvalidImage:
@@ -69,8 +79,8 @@ def corrupt(what: str) -> InvalidImage:
     return InvalidImage(f"the image is broken: {what}", code="corrupt_image", status=422)
 
 
-def _require_whole_png(data: bytes) -> None:
-    view, at, profiles = memoryview(data), len(_PNG), 0
+def _require_whole_png(data: bytes) -> Effort:
+    view, at, profiles, has_tags = memoryview(data), len(_PNG), 0, False
     for _ in range(MAX_CHUNKS + len(data) // BYTES_PER_FURTHER_CHUNK):
         if at + 12 > len(data):
             raise corrupt("the PNG has no end")
@@ -81,7 +91,8 @@ def _require_whole_png(data: bytes) -> None:
             raise corrupt("the checksum of a PNG chunk does not match")
         kind = data[at + 4 : at + 8]
         if kind == b"IEND":
-            return
+            return Effort(has_tags=has_tags)
+        has_tags |= kind == _TAGGED_CHUNK or data.startswith(_TAGGED_TEXT, at + 8)
         profiles += kind == b"iCCP"
         if profiles > MAX_PROFILES:
             raise corrupt(f"the PNG has more than {MAX_PROFILES} colour profiles")
@@ -89,14 +100,15 @@ def _require_whole_png(data: bytes) -> None:
     raise corrupt("the PNG has far more chunks than an image needs")
 
 
-def _scans_of_whole_jpeg(data: bytes) -> int:
+def _require_whole_jpeg(data: bytes) -> Effort:
     """From marker to marker, as decoders go; a thumbnail's lie inside a segment, which is jumped over."""
-    at, scans, stray_bytes = 2, 0, 0
+    at, scans, stray_bytes, has_tags = 2, 0, 0, False
     for _ in range(MAX_SEGMENTS):
         found = _next_marker(data, at, len(data) if scans else at + MAX_STRAY_BYTES)
         marker = data[found + 1]
         if marker == _END_OF_IMAGE and scans:
-            return scans
+            return Effort(scans, has_tags)
+        has_tags |= data.startswith(_TAGGED_SEGMENTS, found + 4)
         stray_bytes += 0 if scans else found - at
         scans += marker == _START_OF_SCAN
         if marker == _END_OF_IMAGE or stray_bytes > MAX_STRAY_BYTES:

@@ -198,6 +198,33 @@ def test_others_are_answered_while_a_laborious_image_is_opened_or_decoded(slow, 
     asyncio.run(scenario())
 
 
+def bmp_of_many_runs():
+    """A header that is read at once, and pixels that are unfolded by Python."""
+    buffer = io.BytesIO()
+    Image.new("P", (1_300, 1_300)).save(buffer, "BMP")
+    data = bytearray(buffer.getvalue()[: int.from_bytes(buffer.getvalue()[10:14], "little")])
+    data[30:34] = (1).to_bytes(4, "little")  # the compression is RLE8
+    return bytes(data) + b"\1\5\0\0" * 1_300 + b"\0\1"
+
+
+@pytest.mark.acceptance("O1")
+def test_others_are_answered_while_pixels_are_unfolded_by_python(cell_png):
+    ended = []
+
+    async def one_after_another(client, *contents):
+        for content in contents:
+            assert (await classify(client, content)).status_code == 200
+            ended.append(len(content))
+
+    async def scenario():
+        slow = bmp_of_many_runs()
+        async with client_of(Door(opened().routes())) as client:
+            await asyncio.gather(one_after_another(client, slow), one_after_another(client, *[cell_png] * 3))
+        assert ended[-1] == len(slow)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.acceptance("P2")
 def test_a_request_leaves_nothing_of_its_image_in_metrics_or_errors(cell_png):
     endpoints = opened()
