@@ -201,10 +201,10 @@ def test_others_are_answered_while_a_laborious_image_is_opened_or_decoded(slow, 
 def bmp_of_many_runs():
     """A header that is read at once, and pixels that are unfolded by Python."""
     buffer = io.BytesIO()
-    Image.new("P", (1_300, 1_300)).save(buffer, "BMP")
+    Image.new("P", (700, 700)).save(buffer, "BMP")
     data = bytearray(buffer.getvalue()[: int.from_bytes(buffer.getvalue()[10:14], "little")])
     data[30:34] = (1).to_bytes(4, "little")  # the compression is RLE8
-    return bytes(data) + b"\1\5\0\0" * 1_300 + b"\0\1"
+    return bytes(data) + b"\1\5\0\0" * 700 + b"\0\1"
 
 
 @pytest.mark.acceptance("O1")
