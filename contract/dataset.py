@@ -94,9 +94,9 @@ def save_dataset_facts(
     origin_sha256: str = "",
 ) -> Dataset:
     """Describe the three arrays that lie in ``folder``, which turns it into a data set."""
+    images = _mapped(folder / "images.npy")
     for name in ("images", "labels", "splits"):
         sync_file(folder / f"{name}.npy")  # before what vouches for it: a machine may go down between them
-    images = _mapped(folder / "images.npy")
     facts = DatasetFacts(
         source=source,
         description=description,
