@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from analysis.differences import SIGNIFICANCE
 from analysis.html import Chart, Report, Section, drawn_chart, environment_section, render
 from analysis.telling import Asked, Told
 from analysis.training import wording
 from analysis.training.curves import TITLES, Quantity, curve
 from analysis.training.gallery import gallery
 from analysis.training.page import training_page
-from analysis.training.summary import NetworkFigures, TrainingSummary, summarise_training
+from analysis.training.summary import Comparison, NetworkFigures, TrainingSummary, summarise_training
 from analysis.training.tables import comparison_rows, training_as_json, training_tables
 from analysis.wording import listed, whole
 
@@ -49,7 +50,7 @@ def training_report(summary: TrainingSummary, cache: Path | None) -> Report:
         about=(summary.name, first.created, f"{len(summary.runs)} runs", listed(data)),
         commands=commands,
         environment=first.environment,
-        answer=tuple(map(_accuracy_sentence, summary.networks)),
+        answer=(*map(_accuracy_sentence, summary.networks), *_comparison_sentence(summary.comparisons)),
         notices=() if summary.is_real else (SYNTHETIC,),
         sections=(
             _section("frameworks", "Frameworks, over seeds", summary),
@@ -67,6 +68,23 @@ def training_report(summary: TrainingSummary, cache: Path | None) -> Report:
 def _accuracy_sentence(network: NetworkFigures) -> str:
     said = [f"{wording.framework_name(one.framework)} {whole(one.accuracy, 'percent')}" for one in network.frameworks]
     return f"{network.model} at {network.resolution_px} px, test accuracy: {listed(said)}."
+
+
+def _comparison_sentence(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """Whether any two frameworks can be told apart; nothing where there were no two to compare."""
+    if not comparisons:
+        return ()
+    apart = [one for one in comparisons if one.corrected_chance <= SIGNIFICANCE]
+    named = listed(
+        f"{wording.framework_name(one.first)} and {wording.framework_name(one.second)} at {one.resolution_px} px, "
+        f"seed {one.seed}"
+        for one in apart
+    )
+    found = f"{len(apart)} of {len(comparisons)} pairs of frameworks ({named})" if apart else "no pair of frameworks"
+    return (
+        f"On the same test images {found} can be told apart: McNemar's exact test with Holm's correction over "
+        f"{len(comparisons)} pairs, at {SIGNIFICANCE:.0%}.",
+    )
 
 
 def _section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from analysis.statistics import Absent, Estimate
 from analysis.training.curves import curve
 from analysis.training.gallery import gallery
 from analysis.training.page import training_page
-from analysis.training.report import render_training_report
+from analysis.training.report import render_training_report, training_report
 from analysis.training.summary import summarise_training
 from analysis.training.tables import training_as_json
 from contract.dataset import dataset_folder, save_dataset_facts
@@ -117,6 +118,26 @@ def test_the_report_stands_alone_and_names_every_run(save_run):
     assert not re.search(r"(src|href)=\"(?!data:|#)", markup)
     assert "Research use only" in markup
     assert text == render_training_report(summarise_training(save_run()), None)
+
+
+@pytest.mark.parametrize(
+    ("chance", "said"),
+    [
+        (0.2, "no pair of frameworks can be told apart"),
+        (0.01, "1 of 1 pairs of frameworks (PyTorch and JAX/Flax at 28 px, seed 0) can be told apart"),
+    ],
+)
+def test_the_answer_says_whether_frameworks_can_be_told_apart(save_run, chance, said):
+    save_run("flax")
+    summary = summarise_training(save_run())
+    (pair,) = summary.comparisons
+    pair = replace(pair, first="pytorch", second="flax", corrected_chance=chance)
+    answer = training_report(replace(summary, comparisons=(pair,)), None).answer
+    assert said in answer[-1]
+
+
+def test_one_framework_alone_is_compared_with_none(save_run):
+    assert len(training_report(summarise_training(save_run()), None).answer) == 1
 
 
 def test_rendered_images_are_announced(save_run):
