@@ -74,13 +74,14 @@ def _comparison_sentence(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """Whether any two frameworks can be told apart; nothing where there were no two to compare."""
     if not comparisons:
         return ()
-    apart = [one for one in comparisons if one.corrected_chance <= SIGNIFICANCE]
-    named = listed(
+    apart = [
         f"{wording.framework_name(one.first)} and {wording.framework_name(one.second)} at {one.resolution_px} px, "
         f"seed {one.seed}"
-        for one in apart
-    )
-    found = f"{len(apart)} of {len(comparisons)} pairs of frameworks ({named})" if apart else "no pair of frameworks"
+        for one in comparisons
+        if one.corrected_chance <= SIGNIFICANCE
+    ]
+    of_all = f"{len(apart)} of {len(comparisons)} pairs of frameworks"
+    found = f"{of_all} ({listed(apart)})" if apart else "no pair of frameworks"
     return (
         f"On the same test images {found} can be told apart: McNemar's exact test with Holm's correction over "
         f"{len(comparisons)} pairs, at {SIGNIFICANCE:.0%}.",
