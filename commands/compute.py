@@ -65,9 +65,7 @@ Pixels = Annotated[bool, typer.Option("--uint8", help="Hand over pixels: scaling
 
 
 def compute(
-    profile: Annotated[
-        str, typer.Option("--profile", help="quick (4 minutes), full (15), or card: batches up to 1,024.")
-    ] = "full",
+    profile: Profile = "full",
     division: Division = "closed",
     runtimes: InPlaceOfADivision = None,
     resolutions: SomeSides = None,

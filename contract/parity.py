@@ -17,6 +17,7 @@ from contract.preprocessing import scale_pixels
 from contract.storage import write_atomically
 
 Predict = Callable[[FloatArray], FloatArray]
+# What a runtime computes in, and a machine is measured in.
 Precision = Literal["float32", "tf32", "bfloat16", "int8"]
 
 # Batch 1 is what a service runs; 5 is no power of two and differs from any size traced at export.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.compute.measures import over_processes
-from analysis.statistics import Absent, Estimate, Figure, percentile
+from analysis.compute.measures import images_of, of_calls, over_processes
+from analysis.statistics import Absent, Figure, percentile
 from contract.records.compute import CallBlock
 
 MJ_PER_J = 1_000
@@ -37,8 +37,7 @@ def on_card(processes: Sequence[Sequence[CallBlock]], rng: np.random.Generator) 
 
 def _median(times: Sequence[Sequence[int]], otherwise: str) -> Figure:
     found = np.concatenate([np.array(some, np.int64) for some in times])
-    figure = percentile(found, 0.5) if len(found) else Absent(otherwise)
-    return replace(figure, of="calls") if isinstance(figure, Estimate) else figure
+    return of_calls(percentile(found, 0.5)) if len(found) else Absent(otherwise)
 
 
 def _energy(processes: Sequence[Sequence[CallBlock]], rng: np.random.Generator) -> Figure:
@@ -48,5 +47,4 @@ def _energy(processes: Sequence[Sequence[CallBlock]], rng: np.random.Generator) 
 
 
 def _j_per_image(blocks: Sequence[CallBlock]) -> float:
-    images = sum(len(block.took_ns) * block.shape.batch for block in blocks)
-    return sum(block.energy_mj or 0 for block in blocks) / MJ_PER_J / images
+    return sum(block.energy_mj or 0 for block in blocks) / MJ_PER_J / images_of(blocks)

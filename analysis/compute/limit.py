@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from analysis.statistics import Absent, Estimate, Figure
 from contract.architecture import FLOAT32_BYTES, ModelSpec
-from contract.records.compute import MachineLimits, Precision, Shape
+from contract.parity import Precision
+from contract.records.compute import MachineLimits, Shape
 from contract.timing import NS_PER_S
 
 BYTES_OF: dict[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 2, "int8": 1}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.statistics import Absent, Figure, NumberColumn, across_runs
+from analysis.statistics import Absent, Estimate, Figure, NumberColumn, across_runs
 from contract.records.compute import CallBlock, Shape
 from contract.timing import NS_PER_S
 
@@ -29,16 +29,26 @@ def calls_of(blocks: Sequence[CallBlock]) -> NumberColumn:
     return np.concatenate([np.array(block.took_ns, np.int64) for block in blocks])
 
 
+def of_calls(figure: Figure) -> Figure:
+    """A figure in the words of load tests, in ours."""
+    if isinstance(figure, Estimate):
+        return replace(figure, of="calls")
+    return replace(figure, reason=figure.reason.replace("requests", "calls"))
+
+
+def images_of(blocks: Sequence[CallBlock]) -> int:
+    """How many images the measured calls were given."""
+    return sum(len(block.took_ns) * block.shape.batch for block in blocks)
+
+
 def images_per_s(blocks: Sequence[CallBlock]) -> float:
     """Images over the time inside calls."""
-    images = sum(len(block.took_ns) * block.shape.batch for block in blocks)
-    return images / (sum(sum(block.took_ns) for block in blocks) / NS_PER_S)
+    return images_of(blocks) / (sum(sum(block.took_ns) for block in blocks) / NS_PER_S)
 
 
 def cpu_s_per_image(blocks: Sequence[CallBlock]) -> float:
     """Processor time of all threads, per image."""
-    images = sum(len(block.took_ns) * block.shape.batch for block in blocks)
-    return sum(block.cpu_ns for block in blocks) / NS_PER_S / images
+    return sum(block.cpu_ns for block in blocks) / NS_PER_S / images_of(blocks)
 
 
 def over_processes(processes: Sequence[Sequence[CallBlock]], measure: Measure, rng: np.random.Generator) -> Figure:

@@ -16,6 +16,7 @@ from analysis.compute.measures import (
     calls_of,
     cpu_s_per_image,
     images_per_s,
+    of_calls,
     of_processes,
     over_processes,
 )
@@ -33,7 +34,8 @@ from analysis.statistics import (
 )
 from contract.architecture import SPECS, ModelSpec
 from contract.errors import InvalidSettings
-from contract.records.compute import CallBlock, FirstCall, Precision, ProcessStart, Shape
+from contract.parity import Precision
+from contract.records.compute import CallBlock, FirstCall, ProcessStart, Shape
 from contract.records.load import NULL_RUNTIME
 
 BASELINE = "pytorch"
@@ -191,7 +193,7 @@ def _cell(
     rng = _stream(run, place)
     calls = np.concatenate([block.took_ns for block in blocks])
     processes = list(of_processes(blocks).values())
-    p50 = _of_calls(percentile(calls, 0.5))
+    p50 = of_calls(percentile(calls, 0.5))
     spec = None if runtime == NULL_RUNTIME else _spec_of(run, runtime)
     precision = run.plan.precisions[runtime]
     return ComputeCell(
@@ -201,8 +203,8 @@ def _cell(
         calls=len(calls),
         processes=len(processes),
         p50_ns=p50,
-        p90_ns=_of_calls(percentile(calls, 0.9)),
-        p99_ns=_of_calls(percentile(calls, 0.99)),
+        p90_ns=of_calls(percentile(calls, 0.9)),
+        p99_ns=of_calls(percentile(calls, 0.99)),
         images_per_s=over_processes(processes, images_per_s, rng),
         cpu_s_per_image=over_processes(processes, cpu_s_per_image, rng),
         first_call_ns=across_runs([first.took_ns for first in firsts], rng) if firsts else Absent("not recorded"),
@@ -323,13 +325,6 @@ def _starts(run: ComputeRun) -> tuple[ComputeStart, ...]:
 
 def _over_starts(values: Sequence[float], run: ComputeRun) -> Figure:
     return replace(across_runs(values, np.random.default_rng(run.plan.seed)), of="processes")
-
-
-def _of_calls(figure: Figure) -> Figure:
-    """Words of the load tests, in ours."""
-    if isinstance(figure, Estimate):
-        return replace(figure, of="calls")
-    return replace(figure, reason=figure.reason.replace("requests", "calls"))
 
 
 def _spec_of(run: ComputeRun, runtime: str) -> ModelSpec | None:

@@ -130,8 +130,8 @@ def _accuracy(run: Run, key: Key, requests: Requests) -> Figure:
         return Absent("the null service looks at no image")
     if not run.plan.data_is_real:
         return Absent("rendered images: accuracy is not measured")
-    outcomes = [one.outcome for one in run.cells if one.outcome and one.cell.runtime == key[0]]
-    learnt = {outcome.service_facts.get(TRAINED_ON) for outcome in outcomes if outcome.cell.resolution_px == key[1]}
+    of_this = [one for one in run.cells if (one.cell.runtime, one.cell.resolution_px) == key[:2]]
+    learnt = {one.outcome.service_facts.get(TRAINED_ON) for one in of_this if one.outcome}
     if others := learnt - {None, run.plan.data_description}:
         return Absent(f"the weights were trained on {others.pop()}, and may have seen these images")
     return accuracy(requests)

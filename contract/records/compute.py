@@ -22,6 +22,7 @@ from typing import Literal
 
 from contract.environment import Environment
 from contract.errors import InvalidSettings
+from contract.parity import Precision
 from contract.records.load import ArtifactFacts
 
 COMPUTE_VERSION = 1
@@ -33,8 +34,6 @@ FIRST_CALLS_FILE = "first_calls.journal"
 BLOCKS_FILE = "blocks.journal"
 
 InputKind = Literal["float32", "uint8"]
-# What a machine may multiply in; a runtime computes in one of them, too.
-Precision = Literal["float32", "tf32", "bfloat16", "int8"]
 
 
 def is_compute_folder(folder: Path) -> bool:

@@ -16,7 +16,8 @@ from time import perf_counter_ns
 from typing import Any
 
 from contract.errors import RuntimeUnavailable
-from contract.records.compute import MachineLimits, Peak, Precision, Triad
+from contract.parity import Precision
+from contract.records.compute import MachineLimits, Peak, Triad
 from loadtest.compute.link import answer_commands, linked_process
 from serving.runtimes import NO_TF32
 

@@ -130,15 +130,20 @@ def create_runtime(name: str, device: Device = CPU, threads: int = 1) -> Runtime
     require_runtime(name)
     require_made_for(name, device)
     require_device(device)
-    os.environ.update(pinned_environment(threads))
-    if entry_of(name).precision == "tf32":
-        del os.environ[NO_TF32]  # read when a framework first opens the card
+    pin_environment(name, threads)
     module, class_name = entry_of(name).location.split(":")
     try:
         runtime = getattr(import_module(module), class_name)(device, threads)
     except ModuleNotFoundError as missing:
         raise RuntimeUnavailable(_install_line(name, str(missing.name))) from missing
     return cast(Runtime, runtime)
+
+
+def pin_environment(name: str, threads: int) -> None:
+    """Set the variables of `pinned_environment` here, before the framework of ``name`` is imported."""
+    os.environ.update(pinned_environment(threads))
+    if entry_of(name).precision == "tf32":
+        del os.environ[NO_TF32]  # read when a framework first opens the card
 
 
 def pinned_environment(threads: int) -> dict[str, str]:

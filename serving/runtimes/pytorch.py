@@ -27,6 +27,12 @@ class PyTorchModel:
         return logits
 
 
+def program_on(device: torch.device, artifact: Artifact) -> torch.export.ExportedProgram:
+    """The program of ``artifact``, its weights on ``device``."""
+    program = torch.export.load(str(artifact.model_path))
+    return program if device.type == "cpu" else move_to_device_pass(program, device)
+
+
 class PyTorchRuntime:
     """Exported programs on one device, with ``threads`` threads inside an operator."""
 
@@ -47,10 +53,7 @@ class PyTorchRuntime:
 
     def load(self, artifact: Artifact) -> PyTorchModel:
         """The program of ``artifact``, moved to the device."""
-        program = torch.export.load(str(artifact.model_path))
-        if self._device.type != "cpu":
-            program = move_to_device_pass(program, self._device)
-        return PyTorchModel(program.module(), self._device)
+        return PyTorchModel(program_on(self._device, artifact).module(), self._device)
 
     def compilations(self) -> int:
         """None: an exported program is run operator by operator, whatever the batch size."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.export.passes import move_to_device_pass
 
 from contract.arrays import FloatArray
 from contract.manifest import Artifact
 from serving.inference.devices import Device
-from serving.runtimes.pytorch import PyTorchRuntime
+from serving.runtimes.pytorch import PyTorchRuntime, program_on
 
 Call = Callable[[torch.Tensor], torch.Tensor]
 WARM_UP_CALLS = 3  # cuDNN chooses its algorithms and allocates before anything is recorded
@@ -92,9 +91,9 @@ class GraphedPyTorchRuntime:
 
     def load(self, artifact: Artifact) -> GraphedModel:
         """The program of ``artifact`` on the card."""
-        program = move_to_device_pass(torch.export.load(str(artifact.model_path)), self._device)
         # Without the guards, whose checks read values back from the card.
-        model = GraphedModel(program.module(check_guards=False).forward, self._device)
+        network = program_on(self._device, artifact).module(check_guards=False)
+        model = GraphedModel(network.forward, self._device)
         self._models.append(model)
         return model
 

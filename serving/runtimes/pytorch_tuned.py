@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from torch._dynamo.utils import counters
-from torch.export.passes import move_to_device_pass
 
 from contract.manifest import Artifact
 from serving.inference.devices import Device
-from serving.runtimes.pytorch import PyTorchModel, PyTorchRuntime
+from serving.runtimes.pytorch import PyTorchModel, PyTorchRuntime, program_on
 
 Call = Callable[[torch.Tensor], torch.Tensor]
 Prepare = Callable[[torch.nn.Module, torch.Tensor], Call]
@@ -61,11 +60,8 @@ class TunedPyTorchRuntime:
 
     def load(self, artifact: Artifact) -> PyTorchModel:
         """The program of ``artifact``, compiled now or when it meets its first images."""
-        program = torch.export.load(str(artifact.model_path))
-        if self._device.type != "cpu":
-            program = move_to_device_pass(program, self._device)
         # Without the guards, which check again at every call what the service has checked.
-        network = program.module(check_guards=False)
+        network = program_on(self._device, artifact).module(check_guards=False)
         if self._bfloat16:
             network = InBfloat16(network, self._device.type)
         side = artifact.manifest.resolution_px

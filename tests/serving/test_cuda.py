@@ -29,13 +29,10 @@ from contract.errors import DeviceUnavailable
 from contract.manifest import artifact_folder, load_artifact
 from contract.preprocessing import scale_pixels
 from serving.inference.devices import Device
-from serving.runtimes import NO_TF32, RUNTIMES, pinned_environment
-import os
+from serving.runtimes import RUNTIMES, pin_environment
 
 name, artifacts, card = sys.argv[1:]
-os.environ.update(pinned_environment(1))
-if RUNTIMES[name].precision == "tf32":
-    del os.environ[NO_TF32]
+pin_environment(name, 1)
 module, function = RUNTIMES[name].location.split(":")
 artifact = load_artifact(artifact_folder(Path(artifacts), RUNTIMES[name].format, 28))
 try:
