@@ -23,6 +23,7 @@ from contract.records.referees import (
     LATEST_SEND_NS,
     LOADGEN,
     LOCUST,
+    PAUSING_WIRE,
     SERVER,
     SINGLE_STREAM,
     WIRE,
@@ -35,7 +36,13 @@ from contract.storage import read_json
 from contract.timing import NS_PER_MS
 
 DRAWS = 2_000
-CLIENT_NAMES = {LOCUST: "HemaBench (Locust)", LOADGEN: "MLPerf LoadGen", WRK: "wrk", WIRE: "raw sockets"}
+CLIENT_NAMES = {
+    LOCUST: "HemaBench (Locust)",
+    LOADGEN: "MLPerf LoadGen",
+    WRK: "wrk",
+    WIRE: "raw sockets",
+    PAUSING_WIRE: "raw sockets, pausing",
+}
 SCENARIO_NAMES = {SINGLE_STREAM: "SingleStream", SERVER: "Server"}
 LIMITS = {"p50": 0.05, "p99": 0.15}
 MOST_ADDED_MS = 0.35
@@ -324,7 +331,8 @@ def referees_page(summary: RefereeSummary) -> str:
             f"client on {cores_words(comparison.client_cores)}. All send one PNG of {comparison.image_bytes:,} bytes. "
             f"SingleStream is one connection; Server is Poisson arrivals at {comparison.arrival_rate_per_s:g}/s, timed "
             f"from the scheduled instant. {rounds} rounds in an order drawn anew each time; figures are their medians, "
-            "intervals come from resampling whole rounds. A client's floor is its median at the null service.",
+            "intervals come from resampling whole rounds. A client's floor is its median at the null service."
+            + _pause_words(comparison),
             "",
             *markdown_table(_FIGURES, [_figures_row(each) for each in summary.figures]),
             "",
@@ -344,6 +352,15 @@ def referees_page(summary: RefereeSummary) -> str:
             f"Machine: {machine_line(environment)}",
             "",
         ]
+    )
+
+
+def _pause_words(comparison: RefereeComparison) -> str:
+    if not comparison.pause_ns:
+        return ""
+    return (
+        f" The raw sockets that pause wait {comparison.pause_ns / NS_PER_MS:.3f} ms before each request: so the null "
+        "service rests as long between theirs as between ours."
     )
 
 

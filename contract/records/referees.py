@@ -14,6 +14,7 @@ LOCUST = "locust"
 LOADGEN = "loadgen"
 WRK = "wrk"
 WIRE = "wire"
+PAUSING_WIRE = "pausing_wire"  # the same, as seldom as ours
 
 # MLPerf's names: one request after the other, and requests at instants drawn in advance.
 SINGLE_STREAM: Final = "single_stream"
@@ -66,7 +67,11 @@ class GeneratorStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefereeComparison:
-    """All windows, and what they were measured with. ``missing`` says why a client was left out."""
+    """All windows, and what they were measured with. ``missing`` says why a client was left out.
+
+    The pausing client waits for ``pause_ns`` before each request, so that the null service rests as
+    long between its requests as between ours.
+    """
 
     environment: Environment
     measured_at: str
@@ -80,3 +85,4 @@ class RefereeComparison:
     windows: tuple[RefereeWindow, ...]
     generator_steps: tuple[GeneratorStep, ...]
     missing: dict[str, str]
+    pause_ns: int = 0  # none in records from before there was such a client

@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from contract.errors import ServiceFailed
+from contract.errors import InvalidSettings, ServiceFailed
 from contract.timing import NS_PER_S
 
 _END_OF_HEAD = b"\r\n\r\n"
@@ -47,15 +47,20 @@ def request_bytes(host: str, port: int, path: str, content_type: str, body: byte
     return head.encode() + body
 
 
-def closed_loop(host: str, port: int, request: bytes, *, connections: int, duration_s: float) -> Loop:
+def closed_loop(
+    host: str, port: int, request: bytes, *, connections: int, duration_s: float, pause_ns: int = 0
+) -> Loop:
     """Send ``request`` over ``connections`` at once, each again as soon as it was answered, for ``duration_s``.
 
+    A single connection may pause for ``pause_ns`` before it sends again, as a client that has more to do than this one.
     What is under way at the end is waited for and counted. Raises `ServiceFailed` where the
     service closes a connection or does not answer for 10 s.
     """
+    if pause_ns and connections != 1:
+        raise InvalidSettings(f"one connection may pause, not {connections}: the others would wait, too")
     open_connections = [_connect(host, port) for _ in range(connections)]
     try:
-        return _run(open_connections, request, duration_s)
+        return _run(open_connections, request, duration_s, pause_ns)
     except OSError as error:
         raise ServiceFailed(f"the service at {host}:{port} broke a connection: {error}") from error
     finally:
@@ -72,7 +77,7 @@ def _connect(host: str, port: int) -> _Connection:
     return _Connection(connected)
 
 
-def _run(connections: list[_Connection], request: bytes, duration_s: float) -> Loop:
+def _run(connections: list[_Connection], request: bytes, duration_s: float, pause_ns: int) -> Loop:
     loop, poller = Loop(), select.poll()
     by_number = {connection.socket.fileno(): connection for connection in connections}
     began_ns = perf_counter_ns()
@@ -88,12 +93,20 @@ def _run(connections: list[_Connection], request: bytes, duration_s: float) -> L
             connection = by_number[number]
             if not _answered(connection, loop):
                 continue
+            _pause(pause_ns)
             if perf_counter_ns() < end_ns:
                 _send(connection, request)
             else:
                 under_way -= 1
     loop.elapsed_ns = perf_counter_ns() - began_ns
     return loop
+
+
+def _pause(pause_ns: int) -> None:
+    """Keep the core busy meanwhile: a client that thinks does, and one that sleeps wakes up late."""
+    end_ns = perf_counter_ns() + pause_ns
+    while pause_ns and perf_counter_ns() < end_ns:
+        pass
 
 
 def _send(connection: _Connection, request: bytes) -> None:

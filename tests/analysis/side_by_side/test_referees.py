@@ -16,6 +16,7 @@ from contract.records.load import NULL_RUNTIME
 from contract.records.referees import (
     LOADGEN,
     LOCUST,
+    PAUSING_WIRE,
     SERVER,
     SINGLE_STREAM,
     WIRE,
@@ -25,7 +26,7 @@ from contract.records.referees import (
     RefereeWindow,
 )
 
-FLOORS_NS = {LOCUST: 700_000, LOADGEN: 600_000, WRK: 450_000, WIRE: 400_000}
+FLOORS_NS = {LOCUST: 700_000, LOADGEN: 600_000, WRK: 450_000, WIRE: 400_000, PAUSING_WIRE: 420_000}
 MODEL_NS, TAIL_NS = 1_000_000, 3_000_000
 
 
@@ -91,7 +92,7 @@ def of(summary, client, share, scenario=SINGLE_STREAM):
 
 def test_clients_with_different_floors_agree_on_what_the_model_takes():
     summary = summarised()
-    assert len(summary.agreements) == 2 * 4  # two percentiles of three referees alone, and LoadGen by schedule
+    assert len(summary.agreements) == 2 * 5  # two percentiles of four referees alone, and LoadGen by schedule
     for agreement in summary.agreements:
         assert agreement.ratio.value == pytest.approx(1)
         assert agreement.agrees
@@ -166,6 +167,13 @@ def test_the_rate_held_is_the_last_before_the_first_that_was_missed(steps, held,
     cost = summarised(steps=steps).costs[-1]
     assert cost.measured.startswith(held)
     assert cost.good == good
+
+
+def test_a_pause_between_requests_is_told_where_there_was_one():
+    assert "wait 0.250 ms before each request" in referees_page(
+        summarise_referees(replace(comparison(), pause_ns=250_000), np.random.default_rng(0))
+    )
+    assert "before each request" not in referees_page(summarised())
 
 
 def test_the_verdict_of_loadgen_is_quoted():

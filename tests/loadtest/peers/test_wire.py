@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import ServiceFailed
+from contract.errors import InvalidSettings, ServiceFailed
 from loadtest.peers.wire import answer_length, closed_loop, request_bytes
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCONTENT-LENGTH: 5\r\n\r\nhello"
@@ -75,6 +75,19 @@ def test_every_answer_is_counted_once(connections, pieces):
     assert len(loop.round_trips_ns) >= connections
     assert min(loop.round_trips_ns) > 0
     assert max(loop.round_trips_ns) <= loop.elapsed_ns
+
+
+def test_a_client_that_pauses_sends_no_sooner():
+    request = request_bytes("127.0.0.1", 80, "/v1/classify", "image/png", b"image")
+    with server([ANSWER]) as port:
+        loop = closed_loop("127.0.0.1", port, request, connections=1, duration_s=0.05, pause_ns=10_000_000)
+    assert 1 <= len(loop.round_trips_ns) <= 6
+    assert max(loop.round_trips_ns) <= loop.elapsed_ns
+
+
+def test_only_a_single_connection_may_pause():
+    with pytest.raises(InvalidSettings, match="one connection"):
+        closed_loop("127.0.0.1", 1, b"", connections=2, duration_s=0.05, pause_ns=1)
 
 
 def test_another_status_is_a_failure():
