@@ -100,6 +100,16 @@ Fast = Annotated[
 FromBelow = Annotated[
     bool, typer.Option("--from-below/--from-scratch", help="Start from the weights of the next lower resolution.")
 ]
+FromCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-checkpoint",
+        exists=True,
+        dir_okay=False,
+        help="Weights to start from instead, of the same data at any resolution: to train them longer, say.",
+        show_default=False,
+    ),
+]
 Teacher = Annotated[
     Path | None,
     typer.Option(
@@ -125,6 +135,7 @@ def train(
     ] = None,
     fast: Fast = False,
     from_below: FromBelow = True,
+    from_checkpoint: FromCheckpoint = None,
     teacher: Teacher = None,
     campaign: Annotated[
         str | None,
@@ -152,6 +163,7 @@ def train(
         precision="bfloat16" if fast else "float32",
         compiled=fast,
         from_below=from_below,
+        start=from_checkpoint,
         teacher=teacher,
         resume=resume,
         checkpoints=checkpoints,

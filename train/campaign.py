@@ -30,7 +30,7 @@ from contract.storage import require_room
 from contract.weights import digest_of_weights
 from train.dataset import DataSettings, choose_source, facts_of, prepare_datasets, verified_datasets
 from train.frameworks import FRAMEWORKS
-from train.stages import TrainingPlan, load_teacher, require_teacher, train_resolutions
+from train.stages import TrainingPlan, load_teacher, require_start, require_teacher, train_resolutions
 from train.training import Trained
 
 ROOM_BYTES = 50_000_000  # of a run's record, its checkpoints and a snapshot to resume from
@@ -65,19 +65,19 @@ class CampaignSettings:
         """Lowest resolution first, because the next one starts from it; then whole seeds, so that
         what is finished when a campaign is stopped can be compared.
         """
-        teacher = self.plan.teacher and self.plan.teacher.absolute()
+        start, teacher = (path and path.absolute() for path in (self.plan.start, self.plan.teacher))
         alone = len(self.frameworks) == len(self.seeds) == 1
         for resolution_px in sorted(set(self.resolutions_px)):
             for seed in sorted(set(self.seeds)):
                 for framework in dict.fromkeys(self.frameworks):
                     own = self.folder / "checkpoints" / f"{framework}-s{seed}"
                     folder = (self.plan.checkpoints if alone else own).absolute()
-                    plan = replace(self.plan, framework=framework, seed=seed, checkpoints=folder, teacher=teacher)
+                    own_plan = replace(self.plan, framework=framework, seed=seed, checkpoints=folder)
                     yield Job(
-                        plan=plan,
+                        plan=replace(own_plan, start=start, teacher=teacher),
                         data=self.data,
                         resolution_px=resolution_px,
-                        record=(self.folder / run_name(plan.model, resolution_px, framework, seed)).absolute(),
+                        record=(self.folder / run_name(own_plan.model, resolution_px, framework, seed)).absolute(),
                         command=self.command,
                     )
 
@@ -110,9 +110,11 @@ class Job:
 def train_campaign(settings: CampaignSettings, progress: Progress) -> list[Path]:
     """Run every job that is not finished; returns the folders of all records, in the order of the jobs.
 
-    Raises `InvalidSettings` for a teacher of other data, `RunInvalid` where a record is there that is not of this.
+    Raises `InvalidSettings` for a start or a teacher of other data, `RunInvalid` where a record is there that is
+    not of this.
     """
     settled = choose_source(settings.data, settings.resolutions_px).settings
+    require_start(settings.plan, settled)
     require_teacher(settings.plan, settled, settings.resolutions_px)
     jobs = [replace(job, data=_absolute(settled)) for job in settings.jobs()]
     due = [job for job in jobs if not _is_finished(job)]

@@ -25,8 +25,9 @@ class TrainingPlan:
 
     With ``from_below`` a network starts from the checkpoint of the next lower resolution in
     ``checkpoints`` that was trained on the same data and split, if there is one; else from
-    random weights. ``teacher`` is the checkpoint of a larger resolution, of the same data and
-    split, that a network starts from and is taught by. With ``resume`` resolutions that were
+    random weights. ``start`` is a checkpoint to start from instead, of whatever resolution;
+    ``teacher`` is one of a larger resolution that a network starts from and is taught by: both
+    of the same data and split. With ``resume`` resolutions that were
     left unfinished go on where they were stopped.
     """
 
@@ -37,6 +38,7 @@ class TrainingPlan:
     precision: Precision = "float32"
     compiled: bool = False
     from_below: bool = True
+    start: Path | None = None
     teacher: Path | None = None
     resume: bool = False
     checkpoints: Path = Path("exported_models/checkpoints")
@@ -77,8 +79,7 @@ def load_teacher(plan: TrainingPlan, data: DataSettings, resolution_px: int, pro
     checkpoint = load_checkpoint(plan.teacher)
     side = checkpoint.record.settings.resolution_px
     dataset = verified_datasets(data, [side], progress)[side]
-    if not _learnt_from(dataset.facts, checkpoint):
-        raise _other_data(plan.teacher, checkpoint, dataset.facts.description)
+    _require_learnt_from(dataset.facts, checkpoint, plan.teacher)
     return Teacher(checkpoint.weights, dataset, f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}")
 
 
@@ -102,10 +103,32 @@ def require_teacher(plan: TrainingPlan, data: DataSettings, resolutions_px: Coll
         raise _other_data(plan.teacher, checkpoint, wanted)
 
 
-def _other_data(teacher: Path, checkpoint: Checkpoint, wanted: str) -> InvalidSettings:
+def require_start(plan: TrainingPlan, data: DataSettings) -> None:
+    """Raise `InvalidSettings` unless a network may start from the plan's checkpoint, if it names one.
+
+    It is the same network, trained on the same ``data`` in the same split, and no teacher is named: a
+    taught network starts from its teacher.
+    """
+    if plan.start is None:
+        return
+    if plan.teacher is not None:
+        raise InvalidSettings(f"a taught network starts from its teacher, not from {plan.start}. Next: name one")
+    checkpoint, wanted = load_checkpoint(plan.start, calibrated=False), facts_of(data).description
+    if checkpoint.record.settings.model != plan.model:
+        raise InvalidSettings(f"{plan.start} is a {checkpoint.record.settings.model}, and no start for a {plan.model}")
+    if not checkpoint.record.is_of(data.source, wanted):
+        raise _other_data(plan.start, checkpoint, wanted)
+
+
+def _require_learnt_from(facts: DatasetFacts, checkpoint: Checkpoint, path: Path) -> None:
+    if not _learnt_from(facts, checkpoint):
+        raise _other_data(path, checkpoint, facts.description)
+
+
+def _other_data(path: Path, checkpoint: Checkpoint, wanted: str) -> InvalidSettings:
     return InvalidSettings(
-        f"{teacher} was trained on {checkpoint.record.data_description} and may know the test images of {wanted}. "
-        "Next: name a teacher that was trained on the same data and split"
+        f"{path} was trained on {checkpoint.record.data_description} and may know the test images of {wanted}. "
+        "Next: name one that was trained on the same data and split"
     )
 
 
@@ -136,6 +159,10 @@ def ensure_checkpoints(
 def _start(plan: TrainingPlan, facts: DatasetFacts, teacher: Teacher | None) -> Start:
     if teacher is not None:
         return Start(teacher.weights, f"{teacher.described}, and taught by them")
+    if plan.start is not None:
+        given = load_checkpoint(plan.start, calibrated=False)
+        _require_learnt_from(facts, given, plan.start)
+        return _start_from(given)
     at_random = f"random weights, seed {plan.seed}"
     below = sorted((px for px in _trained_resolutions(plan) if px < facts.resolution_px), reverse=True)
     if not plan.from_below or not below:
@@ -144,9 +171,14 @@ def _start(plan: TrainingPlan, facts: DatasetFacts, teacher: Teacher | None) -> 
     for px in below:
         found = load_checkpoint(checkpoint_path(plan.checkpoints, plan.model, px), calibrated=False)
         if _learnt_from(facts, found):
-            return Start(found.weights, f"the {px} px weights {digest_of_weights(found.weights)[:12]}")
+            return _start_from(found)
         refused.append(f"the {px} px weights, trained on {found.record.data_description}")
     return Start(described=f"{at_random}; not {' nor '.join(refused)}: that may hold test images of this run")
+
+
+def _start_from(checkpoint: Checkpoint) -> Start:
+    side, digest = checkpoint.record.settings.resolution_px, digest_of_weights(checkpoint.weights)
+    return Start(checkpoint.weights, f"the {side} px weights {digest[:12]}")
 
 
 def _learnt_from(facts: DatasetFacts, checkpoint: Checkpoint) -> bool:

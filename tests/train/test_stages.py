@@ -13,7 +13,7 @@ from tests.train.conftest import trained
 from train.campaign import CampaignSettings, train_campaign
 from train.checkpoints import checkpoint_path, load_checkpoint
 from train.dataset import DataSettings
-from train.stages import TrainingPlan, require_teacher
+from train.stages import TrainingPlan, require_start, require_teacher
 
 
 def campaign(tmp_path: Path, resolution_px: int, **plan: object) -> CampaignSettings:
@@ -49,6 +49,25 @@ def test_a_teacher_must_be_larger_than_every_pupil(tmp_path, save_trained):
     plan = TrainingPlan(teacher=checkpoint_path(save_trained(resolution_px=64), "hemanet", 64))
     with pytest.raises(InvalidSettings, match="64 px and cannot teach a hemanet of 128 px"):
         require_teacher(plan, DataSettings(source="synthetic"), [28, 128])
+
+
+def test_a_start_of_other_data_is_refused_before_anything_is_begun(tmp_path, save_trained):
+    start = checkpoint_path(save_trained(resolution_px=28), "hemanet", 28)
+    with pytest.raises(InvalidSettings, match="was trained on rendered and may know the test images of 240 rendered"):
+        train_campaign(campaign(tmp_path, 28, start=start), silent)
+    assert not (tmp_path / "campaign").exists()
+
+
+def test_another_network_is_no_start(save_trained):
+    start = checkpoint_path(save_trained(resolution_px=28), "hemanet", 28)
+    with pytest.raises(InvalidSettings, match="is a hemanet, and no start for a resnet18"):
+        require_start(TrainingPlan(model="resnet18", start=start), DataSettings(source="synthetic"))
+
+
+def test_a_taught_network_has_no_other_start(save_trained):
+    start = checkpoint_path(save_trained(resolution_px=28), "hemanet", 28)
+    with pytest.raises(InvalidSettings, match="starts from its teacher"):
+        require_start(TrainingPlan(start=start, teacher=start), DataSettings(source="synthetic"))
 
 
 @pytest.mark.parametrize(

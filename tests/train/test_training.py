@@ -56,6 +56,14 @@ def test_pytorch_gives_the_same_weights_bit_for_bit_and_goes_on_to_a_higher_reso
     assert above.record.started_from == f"the 28 px weights {digest_of_weights(first.weights)[:12]}"
 
 
+def test_a_network_goes_on_from_weights_of_its_own_resolution(tmp_path, dataset_cache):
+    first = run_training(tmp_path / "first", dataset_cache)
+    start = checkpoint_path(tmp_path / "first", "hemanet", 28)
+    longer = run_training(tmp_path / "longer", dataset_cache, more=["--from-checkpoint", str(start)])
+    assert longer.record.started_from == f"the 28 px weights {digest_of_weights(first.weights)[:12]}"
+    assert longer.record.epochs[0].mean_loss < first.record.epochs[0].mean_loss
+
+
 def test_a_network_learns_from_the_weights_of_a_larger_resolution(tmp_path, dataset_cache):
     above = run_training(tmp_path, dataset_cache, resolution_px=64)
     teacher = checkpoint_path(tmp_path, "hemanet", 64)
