@@ -36,7 +36,10 @@ def comparison_words(comparison: Comparison) -> str:
         f"{comparison.minimum_effect - 1:.0%} is called no difference."
     ]
     if any(pair.interval_from != BETWEEN for pair in comparison.pairs):
-        words.append("With one repetition, another start of the service may differ by more than the interval says.")
+        words.append(
+            "With one repetition, another start of the service may differ by more than the interval says: it names no "
+            "difference."
+        )
     return " ".join(words)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from analysis.comparison.comparing import BETWEEN, WITHIN, compare_runs
 from analysis.comparison.conditions import FIELDS
+from analysis.comparison.tables import comparison_words
 from analysis.statistics import Estimate, student_p
 from contract.errors import InvalidSettings, RunInvalid
 
@@ -74,11 +75,15 @@ def test_a_run_does_not_differ_from_itself(run_of) -> None:
         assert (pair.ratio.value, pair.difference.says, pair.difference.p_value) == (1.0, "not shown", 1.0)
 
 
-def test_one_repetition_is_compared_within_itself_and_says_so(run_of) -> None:
+def test_one_repetition_is_compared_within_itself_and_names_no_difference(run_of) -> None:
     a, b = run_of("a", seed=1, repetitions=1), run_of("b", {"onnx": 2.0}, seed=2)
-    found = {pair.key.runtime: pair for pair in compare_runs(a, b).pairs}
-    assert {pair.interval_from for pair in found.values()} == {WITHIN}
-    assert found["onnx"].difference.says == "slower"
+    compared = compare_runs(a, b)
+    assert {pair.interval_from for pair in compared.pairs} == {WITHIN}
+    assert {pair.difference.says for pair in compared.pairs} == {"too few runs"}
+    ratio = next(pair.ratio for pair in compared.pairs if pair.key.runtime == "onnx")
+    assert isinstance(ratio, Estimate)
+    assert ratio.low < ratio.value < ratio.high
+    assert "names no difference" in comparison_words(compared)
 
 
 def test_two_repetitions_are_too_few_to_tell(run_of) -> None:
