@@ -36,8 +36,9 @@ def training_page(summary: TrainingSummary) -> str:
         ),
         *_section(
             "Speed and memory",
-            "Medians over epochs, whole epochs resampled, first step left out; one process per run. Time to 97 %: "
-            "until the end of the first epoch that validated at 97 %.",
+            "Images per second: the median over runs of each run's median epoch, whole runs resampled (the epochs of a "
+            "single one), which promises less than 95 % of fewer than five; first step left out. The others are means "
+            "over seeds. One process per run. Time to 97 %: until the end of the first epoch that validated at 97 %.",
             wording.SPEED_HEADINGS,
             [wording.speed_row(*one) for one in frameworks],
         ),

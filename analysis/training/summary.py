@@ -232,11 +232,18 @@ def _time_to_target(runs: Sequence[RunFigures]) -> Figure:
 
 
 def _throughput(runs: Sequence[RunFigures], *, loop: bool) -> Figure:
-    """The median over epochs of images per second, the first step left out; whole epochs are resampled."""
-    rates = [rate for figures in runs for rate in _rates(figures.run, loop=loop)]
-    if len(rates) < 2:
-        return Absent(f"{len(rates)} epoch gives no interval", len(rates))
-    return replace(across_runs(rates, np.random.default_rng(0)), of="epochs")
+    """The median over runs of each run's median epoch, in images per second, the first step left out.
+
+    Whole runs are resampled: epochs of one process share its pace. Of a single run it is its epochs.
+    """
+    rates = [list(_rates(figures.run, loop=loop)) for figures in runs]
+    if not all(rates):
+        return Absent("no epoch beside the first step")
+    if len(rates) > 1:
+        return across_runs([float(np.median(one)) for one in rates], np.random.default_rng(0))
+    if len(rates[0]) < 2:
+        return Absent("1 epoch gives no interval", 1)
+    return replace(across_runs(rates[0], np.random.default_rng(0)), of="epochs")
 
 
 def _rates(run: TrainingRun, *, loop: bool) -> Iterable[float]:

@@ -35,6 +35,19 @@ def test_speed_leaves_the_first_step_out_and_time_to_target_counts_the_start(sav
     assert isinstance(framework.accuracy, Absent)  # one seed
 
 
+def test_the_interval_of_a_speed_holds_the_speed_of_every_run_and_not_those_of_its_epochs(save_run):
+    (network,) = summarise_training(save_run()).networks
+    first = network.runs[0].run
+    for seed, slower in ((1, 2), (2, 4)):
+        epochs = tuple(replace(one, step_ns=slower * one.step_ns) for one in first.epochs)
+        folder = save_run(seed=seed, epochs=epochs, first_step_ns=slower * first.first_step_ns)
+    (network,) = summarise_training(folder).networks
+    speed = network.frameworks[0].steps_images_per_s
+    assert isinstance(speed, Estimate)
+    assert (speed.value, speed.low, speed.high) == pytest.approx((250, 125, 500))
+    assert (speed.n, speed.of) == (3, "runs")
+
+
 def test_every_pair_of_frameworks_is_compared_seed_by_seed(save_run):
     for framework in ("pytorch", "keras", "flax"):
         for seed in (0, 1):
