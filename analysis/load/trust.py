@@ -1,4 +1,4 @@
-"""The page of what shows that load tests can be trusted: others agree, a curve to saturation, a stall that is seen."""
+"""The page of what load tests are worth: whether others agree, a curve to saturation, a stall that is seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.load.page import curve_lines
 from analysis.load.runs import Run
 from analysis.load.summary import RunSummary, summarise
 from analysis.markdown import machine_line, markdown_table
-from analysis.side_by_side.referees import RefereeSummary, agreement_lines
+from analysis.side_by_side.referees import RefereeSummary, agreement_lines, agreement_sentence
 from analysis.statistics import Figure, median, percentile
 from analysis.wording import interval_of, scenario_name, value_of
 from contract.blood_cells import NOTICE
@@ -27,15 +27,17 @@ def trust_page(command: str, referees: RefereeSummary, ladder: RunSummary, stall
     curves = [contender.curve for contender in ladder.contenders if contender.curve]
     return "\n".join(
         [
-            "# Load tests whose numbers can be trusted",
+            "# What the numbers of a load test are worth",
             "",
             f"Written by `{command}` from the records of what is named below. {NOTICE}",
             "",
-            "## Others agree",
+            "## Do others agree?",
             "",
             f"`{comparison.command}`, {comparison.measured_at}: the same service through our load generator and "
             "through others, each client's own floor at the null service taken off. How it was measured, and what else "
             "was found: [referee](referee.md).",
+            "",
+            agreement_sentence(referees),
             "",
             *agreement_lines(referees),
             "",

@@ -391,11 +391,16 @@ def tell_referees(folder: Path, _: Asked) -> Told:
     )
 
 
-def _answer(summary: RefereeSummary) -> str:
+def agreement_sentence(summary: RefereeSummary) -> str:
+    """How many percentiles agree, and of how many that is sure."""
     agreeing = [one for one in summary.agreements if one.agrees]
-    surely, kept = sum(one.surely for one in agreeing), sum(cost.good for cost in summary.costs)
+    surely = sum(one.surely for one in agreeing)
     return (
         f"{len(agreeing)} of {len(summary.agreements)} percentiles of other load generators agree with ours, each "
-        f"client's own floor taken off, {surely} of them with their whole interval; {kept} "
-        f"of {len(summary.costs)} promises about the cost of watching are kept."
+        f"client's own floor taken off, {surely} of them with their whole interval."
     )
+
+
+def _answer(summary: RefereeSummary) -> str:
+    kept = sum(cost.good for cost in summary.costs)
+    return f"{agreement_sentence(summary)} {kept} of {len(summary.costs)} promises about the cost of watching are kept."

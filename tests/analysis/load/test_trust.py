@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,15 @@ def test_a_stalled_load_stands_beside_its_own_verdict(build, referees, tmp_path:
     held, failed = [line for line in page.splitlines() if line.startswith("| Closed loop, users: 1 |")]
     assert held.endswith("| valid |")
     assert "| invalid: 7 arrivals were never sent" in failed
+
+
+def test_a_page_whose_referees_disagree_does_not_say_that_others_agree(build, referees, tmp_path: Path) -> None:
+    windows = [
+        replace(window, p50_ns=3 * window.p50_ns) if (window.client, window.service) == (LOCUST, "onnx") else window
+        for window in referees.comparison.windows
+    ]
+    apart = summarise_referees(replace(referees.comparison, windows=tuple(windows)), np.random.default_rng(0))
+    ladder = summarise(one_run(build, tmp_path / "ladder", "ladder"))
+    page = trust_page("python", apart, ladder, [], "")
+    assert "Others agree" not in page
+    assert "1 of 2 percentiles of other load generators agree with ours" in page
