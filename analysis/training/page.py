@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.markdown import markdown_table
 from analysis.training import wording
 from analysis.training.summary import NetworkFigures, TrainingSummary
-from analysis.training.tables import comparison_rows
+from analysis.training.tables import common_errors_rows, comparison_rows
 from contract.blood_cells import NOTICE
 
 GIB = 2**30
@@ -15,9 +15,6 @@ GIB = 2**30
 
 def training_page(summary: TrainingSummary) -> str:
     """What the terminal shows of ``summary``, with classes, the machine and how to repeat it."""
-    frameworks = [
-        (network.resolution_px, framework) for network in summary.networks for framework in network.frameworks
-    ]
     lines = [
         f"# Training campaign {summary.name}",
         "",
@@ -26,7 +23,7 @@ def training_page(summary: TrainingSummary) -> str:
             "Frameworks, over seeds",
             "Means over seeds with Student's 95 % interval; calibrated: after temperature scaling.",
             wording.FRAMEWORK_HEADINGS,
-            [wording.framework_row(*one) for one in frameworks],
+            [wording.framework_row(one) for one in summary.frameworks],
         ),
         *_section(
             "Frameworks on the same images",
@@ -35,12 +32,18 @@ def training_page(summary: TrainingSummary) -> str:
             comparison_rows(summary),
         ),
         *_section(
+            "Errors in common",
+            wording.COMMON_ERRORS_NOTE,
+            wording.COMMON_ERRORS_HEADINGS,
+            common_errors_rows(summary),
+        ),
+        *_section(
             "Speed and memory",
             "Images per second: the median over runs of each run's median epoch, whole runs resampled (the epochs of a "
             "single one), which promises less than 95 % of fewer than five; first step left out. The others are means "
             "over seeds. One process per run. Time to 97 %: until the end of the first epoch that validated at 97 %.",
             wording.SPEED_HEADINGS,
-            [wording.speed_row(*one) for one in frameworks],
+            [wording.speed_row(one) for one in summary.frameworks],
         ),
         *_section(
             "Every run",

@@ -14,7 +14,7 @@ from analysis.training.curves import TITLES, Quantity, curve
 from analysis.training.gallery import gallery
 from analysis.training.page import training_page
 from analysis.training.summary import Comparison, NetworkFigures, TrainingSummary, summarise_training
-from analysis.training.tables import comparison_rows, training_as_json, training_tables
+from analysis.training.tables import common_errors_rows, comparison_rows, training_as_json, training_tables
 from analysis.wording import listed, whole
 
 QUANTITIES: tuple[Quantity, ...] = ("mean_loss", "validation_accuracy")
@@ -55,6 +55,7 @@ def training_report(summary: TrainingSummary, cache: Path | None) -> Report:
         sections=(
             _section("frameworks", "Frameworks, over seeds", summary),
             _section("paired", "Frameworks on the same images", summary, comparisons=comparison_rows(summary)),
+            *_common_errors_section(summary),
             _section("speed", "Speed and memory", summary),
             *_curve_sections(summary),
             _section("runs", "Every run", summary, reproducibility=wording.reproducibility(summary.runs)),
@@ -98,6 +99,11 @@ def _section(
         context={"summary": summary, "words": wording, **context},
         charts=tuple(charts),
     )
+
+
+def _common_errors_section(summary: TrainingSummary) -> list[Section]:
+    rows = common_errors_rows(summary)
+    return [_section("common", "Errors in common", summary, rows=rows)] if rows else []
 
 
 def _curve_sections(summary: TrainingSummary) -> list[Section]:

@@ -112,6 +112,11 @@ class TrainingSummary:
         return tuple(run for network in self.networks for run in network.runs)
 
     @property
+    def frameworks(self) -> tuple[FrameworkFigures, ...]:
+        """Every framework of every network."""
+        return tuple(framework for network in self.networks for framework in network.frameworks)
+
+    @property
     def is_real(self) -> bool:
         """Whether every run saw real cells."""
         return all(figures.run.data_is_real for figures in self.runs)

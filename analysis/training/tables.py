@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from analysis.training import wording
+from analysis.training.common_errors import CommonErrors, common_errors
 from analysis.training.summary import FrameworkFigures, RunFigures, TrainingSummary, run_figures
 from contract.records.training import load_training_run
 
@@ -28,38 +29,32 @@ def runs_table(runs: Iterable[RunFigures]) -> Table:
 
 def training_tables(summary: TrainingSummary) -> Group:
     """What the terminal shows of a campaign."""
-    frameworks = [
-        (network.resolution_px, framework) for network in summary.networks for framework in network.frameworks
-    ]
+    frameworks = summary.frameworks
     tables = [
         _table(
             "Means over seeds with Student's 95 % intervals",
             wording.FRAMEWORK_HEADINGS,
-            [wording.framework_row(*one) for one in frameworks],
+            [wording.framework_row(one) for one in frameworks],
         ),
-        _table("Speed", wording.SPEED_HEADINGS, [wording.speed_row(*one) for one in frameworks]),
+        _table("Speed", wording.SPEED_HEADINGS, [wording.speed_row(one) for one in frameworks]),
         runs_table(summary.runs),
     ]
     if rows := comparison_rows(summary):
         title = "Frameworks on the same test images: exact McNemar, Holm's correction over all"
         tables.append(_table(title, wording.COMPARISON_HEADINGS, rows))
+    if rows := common_errors_rows(summary):
+        tables.append(_table("Errors in common", wording.COMMON_ERRORS_HEADINGS, rows))
     return Group(*tables)
 
 
 def comparison_rows(summary: TrainingSummary) -> list[tuple[str, ...]]:
     """The cells under `COMPARISON_HEADINGS`."""
-    return [
-        (
-            f"{pair.resolution_px}",
-            f"{pair.seed}",
-            f"{wording.framework_name(pair.first)}, {wording.framework_name(pair.second)}",
-            f"{pair.only_first_right}",
-            f"{pair.only_second_right}",
-            wording.chance(pair.chance),
-            wording.chance(pair.corrected_chance),
-        )
-        for pair in summary.comparisons
-    ]
+    return list(map(wording.comparison_row, summary.comparisons))
+
+
+def common_errors_rows(summary: TrainingSummary) -> list[tuple[str, ...]]:
+    """The cells under `COMMON_ERRORS_HEADINGS`, a row per network of several runs."""
+    return list(map(wording.common_errors_row, filter(None, map(common_errors, summary.networks))))
 
 
 def training_as_json(summary: TrainingSummary) -> str:
@@ -71,6 +66,7 @@ def training_as_json(summary: TrainingSummary) -> str:
             "test_images": network.test_images,
             "frameworks": {one.framework: _figures(one) for one in network.frameworks},
             "runs": {one.run.name: _run(one) for one in network.runs},
+            "common_errors": _common(common_errors(network)),
         }
         for network in summary.networks
     ]
@@ -80,6 +76,17 @@ def training_as_json(summary: TrainingSummary) -> str:
 
 def _figures(one: FrameworkFigures) -> dict[str, object]:
     return {field.name: getattr(one, field.name) for field in fields(one) if field.name not in {"framework", "runs"}}
+
+
+def _common(errors: CommonErrors | None) -> dict[str, object] | None:
+    if errors is None:
+        return None
+    return {
+        "runs": errors.runs,
+        "wrong_in_every_run": errors.wrong_in_every_run,
+        "wrong_in_some_run": errors.wrong_in_some_run,
+        "together": errors.together,
+    }
 
 
 def _run(one: RunFigures) -> dict[str, object]:

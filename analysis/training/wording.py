@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis.statistics import Absent, Figure
-from analysis.training.summary import FrameworkFigures, RunFigures
+from analysis.training.common_errors import CommonErrors
+from analysis.training.summary import Comparison, FrameworkFigures, RunFigures
 from analysis.wording import plain
 
 FRAMEWORK_NAMES = {"pytorch": "PyTorch", "keras": "TensorFlow/Keras", "flax": "JAX/Flax"}
 GIB = 2**30
 RUN_HEADINGS = (
-    "px",
+    "network",
     "framework",
     "seed",
     "validation accuracy",
@@ -25,7 +26,7 @@ RUN_HEADINGS = (
     "peak, GiB",
 )
 FRAMEWORK_HEADINGS = (
-    "px",
+    "network",
     "framework",
     "seeds",
     "validation accuracy",
@@ -35,7 +36,7 @@ FRAMEWORK_HEADINGS = (
     "ECE calibrated, %",
 )
 SPEED_HEADINGS = (
-    "px",
+    "network",
     "framework",
     "images/s, steps alone",
     "images/s, loop",
@@ -44,7 +45,7 @@ SPEED_HEADINGS = (
     "peak, GiB",
 )
 COMPARISON_HEADINGS = (
-    "px",
+    "network",
     "seed",
     "frameworks",
     "only the first right",
@@ -52,6 +53,24 @@ COMPARISON_HEADINGS = (
     "p",
     "p, Holm",
 )
+COMMON_ERRORS_HEADINGS = (
+    "network",
+    "runs",
+    "test images",
+    "wrong in every run",
+    "wrong in some run",
+    "accuracy of all runs together",
+)
+COMMON_ERRORS_NOTE = (
+    "All runs of a network, whatever their framework; together: the class with the largest mean of their calibrated "
+    "probabilities, with Wilson's interval. What every run gets wrong no further seed would mend: the network cannot "
+    "tell it, or its label is in doubt."
+)
+
+
+def network_name(model: str, resolution_px: int) -> str:
+    """``hemanet, 28 px``."""
+    return f"{model}, {resolution_px} px"
 
 
 def framework_name(framework: str) -> str:
@@ -102,7 +121,7 @@ def run_row(figures: RunFigures) -> tuple[str, ...]:
     """The cells under `RUN_HEADINGS`."""
     run = figures.run
     return (
-        f"{run.resolution_px}",
+        network_name(run.model, run.resolution_px),
         framework_name(run.framework),
         f"{run.seed}",
         share(figures.validation_accuracy),
@@ -117,10 +136,10 @@ def run_row(figures: RunFigures) -> tuple[str, ...]:
     )
 
 
-def framework_row(resolution_px: int, figures: FrameworkFigures) -> tuple[str, ...]:
+def framework_row(figures: FrameworkFigures) -> tuple[str, ...]:
     """The cells under `FRAMEWORK_HEADINGS`."""
     return (
-        f"{resolution_px}",
+        _network_of(figures),
         framework_name(figures.framework),
         f"{len(figures.runs)}",
         share(figures.validation_accuracy),
@@ -131,16 +150,46 @@ def framework_row(resolution_px: int, figures: FrameworkFigures) -> tuple[str, .
     )
 
 
-def speed_row(resolution_px: int, figures: FrameworkFigures) -> tuple[str, ...]:
+def _network_of(figures: FrameworkFigures) -> str:
+    first = figures.runs[0].run
+    return network_name(first.model, first.resolution_px)
+
+
+def speed_row(figures: FrameworkFigures) -> tuple[str, ...]:
     """The cells under `SPEED_HEADINGS`."""
     return (
-        f"{resolution_px}",
+        _network_of(figures),
         framework_name(figures.framework),
         number(figures.steps_images_per_s),
         number(figures.loop_images_per_s),
         number(figures.first_step_s),
         number(figures.to_target_s),
         number(figures.peak_memory_bytes, 1 / GIB),
+    )
+
+
+def comparison_row(pair: Comparison) -> tuple[str, ...]:
+    """The cells under `COMPARISON_HEADINGS`."""
+    return (
+        network_name(pair.model, pair.resolution_px),
+        f"{pair.seed}",
+        f"{framework_name(pair.first)}, {framework_name(pair.second)}",
+        f"{pair.only_first_right}",
+        f"{pair.only_second_right}",
+        chance(pair.chance),
+        chance(pair.corrected_chance),
+    )
+
+
+def common_errors_row(errors: CommonErrors) -> tuple[str, ...]:
+    """The cells under `COMMON_ERRORS_HEADINGS`."""
+    return (
+        network_name(errors.model, errors.resolution_px),
+        f"{errors.runs}",
+        f"{errors.images:,}",
+        f"{errors.wrong_in_every_run:,}",
+        f"{errors.wrong_in_some_run:,}",
+        share(errors.together),
     )
 
 
