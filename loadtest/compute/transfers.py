@@ -25,8 +25,8 @@ def transfer_times_ns(
     if not device.startswith("cuda"):
         return (), ()
     for module, copies_of in (("torch", _torch_copies), ("jax", _jax_copies)):
-        if module in sys.modules:
-            to_card, to_host = copies_of(sys.modules[module], device, images, logits)
+        if (library := sys.modules.get(module)) is not None:  # TensorFlow's runtime puts None in JAX's place
+            to_card, to_host = copies_of(library, device, images, logits)
             return _times_ns(to_card, calls), _times_ns(to_host, calls)
     return (), ()
 

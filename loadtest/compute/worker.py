@@ -168,6 +168,7 @@ class Worker:
             took, logits = block(predict, inputs, fewest=command.fewest, most=command.most, limit_ns=command.limit_ns)
             wall_ns, cpu_ns = perf_counter_ns() - began_ns, process_time_ns() - cpu_ns
             drawn_mj = self._energy() - drawn_mj if self._energy else 0
+            compiled = self._runtime.compilations() - compiled  # before copies are timed, which JAX compiles for
         finally:
             gc.enable()
         busy = busy_threads(threads_before, thread_times_ns(), wall_ns)
@@ -179,7 +180,7 @@ class Worker:
             wall_ns=wall_ns,
             cpu_ns=cpu_ns,
             busy_threads=busy,
-            compilations=self._runtime.compilations() - compiled,
+            compilations=compiled,
             event_ns=event_times_ns(self._settings.device, lambda: predict(inputs[0]), command.event_calls),
             to_card_ns=to_card_ns,
             to_host_ns=to_host_ns,

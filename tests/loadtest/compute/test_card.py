@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,13 @@ def test_the_processor_has_no_copies_and_no_counter_of_a_card():
     assert energy_counter("cpu") is None
 
 
+def test_a_framework_that_was_kept_out_of_the_process_copies_nothing(monkeypatch):
+    # TensorFlow's runtime puts None in JAX's place, so that TensorFlow does not import it.
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert transfer_times_ns("cuda:0", IMAGES, LOGITS, 3) == ((), ())
+
+
 @needs_a_card
 @pytest.mark.parametrize("name", ["pytorch", "pytorch-graphs", "pytorch-graphs-tf32", "jax"])
 def test_on_a_card_copies_are_timed_apart_and_are_shorter_than_a_call(name, worker, tiny_artifacts_of):
@@ -38,6 +47,7 @@ def test_on_a_card_copies_are_timed_apart_and_are_shorter_than_a_call(name, work
     assert np.median(reply.to_host_ns) < np.median(reply.took_ns)
     assert len(reply.event_ns) == (0 if name == "jax" else 9)
     assert reply.energy_mj is None or reply.energy_mj > 0
+    assert reply.compilations == 0
 
 
 @needs_a_card

@@ -11,7 +11,8 @@ from contract.errors import ParityError
 from contract.manifest import GOLDEN_FILE, digests_of_files, load_artifact, save_manifest
 from contract.parity import GoldenBatch
 from contract.records.compute import Shape
-from loadtest.compute.worker import Command, block, repeated, require_logits
+from loadtest.compute.worker import Command, Worker, WorkerSettings, block, repeated, require_logits
+from serving.runtimes.null import NullRuntime
 
 SMALL, LARGE = Shape(resolution_px=28, batch=1), Shape(resolution_px=64, batch=32)
 
@@ -52,6 +53,16 @@ def test_pixels_are_scaled_inside_the_call(worker, tiny_artifacts):
         first = link.ask(Command(kind="first", shape=LARGE))
     assert first.largest_difference is not None  # the golden images went in as pixels and the logits were right
     assert first.largest_difference < 1e-4
+
+
+def test_what_is_compiled_to_time_copies_is_not_counted_against_the_calls(monkeypatch):
+    programs = []
+    monkeypatch.setattr(NullRuntime, "compilations", lambda self: len(programs))
+    monkeypatch.setattr("loadtest.compute.worker.transfer_times_ns", lambda *_: programs.append("copy") or ((), ()))
+    settings = {"runtime": "null", "threads": 1, "device": "cpu", "artifacts": "", "input": "float32"}
+    alone = Worker(WorkerSettings(resolutions_px=(28,), **settings))
+    assert alone.time(Command(kind="time", shape=SMALL, fewest=3, most=3)).compilations == 0
+    assert programs == ["copy"]
 
 
 def test_wrong_logits_are_refused_before_anything_is_timed(worker, tiny_artifacts, tmp_path):
