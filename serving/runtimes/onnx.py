@@ -53,6 +53,7 @@ class OnnxRuntime:
                 f"{self._device} was asked for; ONNX Runtime {onnxruntime.__version__} took {self._providers[0]}. "
                 "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
             )
+        session.disable_fallback()  # a call that fails on a card would be made again, and all others, on the CPU
         return OnnxModel(session, manifest.input_name, manifest.output_name)
 
     def compilations(self) -> int:

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from contract.errors import DeviceUnavailable
@@ -94,6 +96,16 @@ def test_onnx_runtime_says_which_provider_it_took(onnx_artifacts):
     runtime = create_runtime("onnx", CPU, 1)
     runtime.load(load_artifact(artifact_folder(onnx_artifacts, "onnx", 28)))
     assert runtime.describe()["providers"] == "CPUExecutionProvider"
+
+
+def test_onnx_runtime_never_makes_a_call_again_on_the_processor(onnx_artifacts, monkeypatch):
+    state = pytest.importorskip("onnxruntime.capi._pybind_state")
+    model = create_runtime("onnx", CPU, 1).load(load_artifact(artifact_folder(onnx_artifacts, "onnx", 28)))
+    session = model._run.__self__
+    failing = Mock(wraps=session._sess, **{"run.side_effect": state.EPFail("CUDA failure 2: out of memory")})
+    monkeypatch.setattr(session, "_sess", failing)  # where the failure of a card comes from
+    with pytest.raises(state.EPFail, match="out of memory"):
+        model.predict(np.zeros((1, 28, 28, 3), np.float32))
 
 
 def test_every_pool_gets_the_same_threads():
