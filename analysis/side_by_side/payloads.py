@@ -11,7 +11,7 @@ from rich.table import Table
 
 from analysis.markdown import cores_words, machine_line, markdown_table
 from analysis.side_by_side.tables import side_by_side_as_json, side_by_side_report
-from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, ratio_over_rounds
+from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
 from analysis.telling import Asked, Told
 from analysis.word_tables import WordTable, terminal_table
 from analysis.wording import runtime_name
@@ -34,7 +34,7 @@ class PayloadFigures:
     requests: int
     decode_ms: Estimate
     p50_ms: Estimate
-    p99_ms: Estimate
+    p99_ms: Figure
     to_png: Figure
 
 
@@ -60,6 +60,7 @@ def _figures(comparison: PayloadComparison, side: int, form: str, rng: np.random
     def over_rounds(measure: Callable[[PayloadWindow], float]) -> Estimate:
         return across_runs([measure(window) for window in windows], rng, DRAWS)
 
+    requests, needed = sum(len(window.round_trips_ns) for window in windows), fewest_requests(0.99)
     ratio: Figure = Absent("PNG was not measured")
     if len(png) == len(windows):
         ratio = ratio_over_rounds(_medians_ms(windows), _medians_ms(png), rng, DRAWS)
@@ -67,12 +68,16 @@ def _figures(comparison: PayloadComparison, side: int, form: str, rng: np.random
         form=form,
         resolution_px=side,
         wire_bytes=windows[0].wire_bytes,
-        requests=sum(len(window.round_trips_ns) for window in windows),
+        requests=requests,
         decode_ms=over_rounds(lambda window: float(np.median(window.decode_ns)) / NS_PER_MS),
         p50_ms=over_rounds(lambda window: float(np.median(window.round_trips_ns)) / NS_PER_MS),
-        p99_ms=over_rounds(lambda window: float(np.percentile(window.round_trips_ns, 99)) / NS_PER_MS),
+        p99_ms=over_rounds(_p99_ms) if requests >= needed else Absent(f"{requests} of {needed} requests", requests),
         to_png=ratio,
     )
+
+
+def _p99_ms(window: PayloadWindow) -> float:
+    return float(np.percentile(window.round_trips_ns, 99)) / NS_PER_MS
 
 
 def _medians_ms(windows: list[PayloadWindow]) -> FloatColumn:

@@ -13,14 +13,14 @@ from contract.records.payloads import JPEG, NUMBERS, PNG, TENSOR, PayloadCompari
 ROUND_TRIP_NS = {PNG: 1_000_000, JPEG: 1_100_000, TENSOR: 900_000, NUMBERS: 6_000_000}
 
 
-def comparison(forms=tuple(ROUND_TRIP_NS), sides=(28, 64)):
+def comparison(forms=tuple(ROUND_TRIP_NS), sides=(28, 64), requests=50):
     windows = [
         PayloadWindow(
             form=form,
             resolution_px=side,
             round=round_,
             wire_bytes=ROUND_TRIP_NS[form] // 1_000,
-            round_trips_ns=(ROUND_TRIP_NS[form] * side // 28,) * 50,
+            round_trips_ns=(ROUND_TRIP_NS[form] * side // 28,) * requests,
             decode_ns=(ROUND_TRIP_NS[form] // 10,) * 5,
         )
         for side in sides
@@ -50,6 +50,13 @@ def test_every_form_has_its_bytes_times_and_ratio_to_png():
     assert numbers.requests == 150
     assert (numbers.p50_ms.value, numbers.decode_ms.value) == (6.0, pytest.approx(0.6))
     assert numbers.to_png.value == pytest.approx(6)
+
+
+def test_a_p99_that_takes_more_requests_than_there_are_is_not_printed():
+    assert summarised()[0].p99_ms == Absent("150 of 662 requests", 150)
+    assert "– (150 of 662 requests)" in payloads_page(comparison(), summarised())
+    (enough,) = summarised(forms=(PNG,), sides=(28,), requests=221)
+    assert enough.p99_ms.value == 1.0
 
 
 def test_without_png_there_is_no_ratio_to_it():
