@@ -158,3 +158,9 @@ def test_runs_that_differ_widen_the_interval_of_their_percentile() -> None:
 
 def test_too_few_requests_in_all_runs_name_no_percentile() -> None:
     assert isinstance(percentile_across_runs([np.arange(100)] * 5, 0.99, np.random.default_rng(0)), Absent)
+
+
+def test_a_test_by_drawn_relabellings_never_says_zero() -> None:
+    apart = np.arange(1.0, 13.0)
+    p_value = permutation_p(apart, 100 * apart)  # 2,704,156 relabellings, of which two part them as far
+    assert 1 / 20_001 <= p_value < 0.001
