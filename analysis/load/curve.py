@@ -47,8 +47,8 @@ class Curve:
 
     @property
     def knee(self) -> Point | None:
-        """Where throughput divided by median response time is largest (Kleinrock's power): more load only waits."""
-        kept = [(point, point.response_p50_ns) for point in self.points if point.keeps_up]
+        """Of the rates carried, that with the most throughput per median response time (Kleinrock's power)."""
+        kept = [(point, point.response_p50_ns) for point in self.points if point.passed]
         powers = [(point.answers_per_s / p50.value, point) for point, p50 in kept if isinstance(p50, Estimate)]
         return max(powers, key=lambda pair: pair[0])[1] if powers else None
 

@@ -95,6 +95,7 @@ def test_percentiles_are_of_one_step_alone(build) -> None:
 def test_a_search_counts_what_came_in_time(build) -> None:
     found = curve(build, "find_rate")
     assert [point.passed for point in found.points] == [True, False, False]
+    assert found.knee == found.points[0]  # a rate that missed the limit is none, however much it got through
     assert curve_words(found) == "100/s with p99 <= 12 ms at 99 % confidence, and did not carry 200/s"
 
 
