@@ -18,7 +18,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import plots, wording
-from analysis.load.sentences import curve_words, difference_words, steadiness_words
+from analysis.load.sentences import curve_words, difference_words, offered_words, steadiness_words
 from analysis.word_tables import WordTable
 from contract.blood_cells import NOTICE
 from contract.environment import Environment
@@ -191,6 +191,7 @@ def html_environment() -> Templates:
         "listed": _listed,
         "curve": curve_words,
         "difference": difference_words,
+        "offered": offered_words,
         "steadiness": steadiness_words,
         "gib": _gib,
     }

@@ -109,25 +109,13 @@ def _widest(summary: RunSummary, scenario: str) -> str:
 
 
 def _order(summary: RunSummary, scenario: str) -> Iterator[str]:
-    """Who is faster than whom at the smallest and at the largest resolution, where that differs."""
-    sides = summary.resolutions_px
-    orders = {side: _ascending(summary, scenario, side) for side in (sides[0], sides[-1])}
-    smallest, largest = orders[sides[0]], orders[sides[-1]]
-    if smallest != largest:
-        yield (
-            f"From fast to slow at {sides[0]} px: {listed(map(runtime_name, smallest))}; at {sides[-1]} px: "
-            f"{listed(map(runtime_name, largest))}. Whoever measures one resolution has found a winner, and no answer."
-        )
+    """Who leads at the smallest and at the largest resolution, where nobody leads at both; a tie is no order."""
+    leads = [lead for lead in summary.leads if lead.scenario == scenario]
+    ends = [(lead.resolution_px, [lead.fastest, *lead.level_with]) for lead in (*leads[:1], *leads[-1:])]
+    if ends and not set(ends[0][1]) & set(ends[1][1]):
+        said = (f"{listed(map(runtime_name, names))} at {side} px" for side, names in ends)
+        yield f"Fastest: {'; '.join(said)}. Whoever measures one resolution has found a winner, and no answer."
         yield ""
-
-
-def _ascending(summary: RunSummary, scenario: str, side: int) -> list[str]:
-    times = {
-        one.runtime: one.figures.response_p50_ns.value
-        for one in _contenders(summary, scenario)
-        if one.resolution_px == side and one.figures and isinstance(one.figures.response_p50_ns, Estimate)
-    }
-    return sorted(times, key=lambda runtime: times[runtime])
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def speed_sentence(summary: RunSummary) -> str:
         return f"{'. '.join(where)}."
     if not leads:
         return "No cell of this run is valid, so it says nothing about speed."
-    contenders = [contender for contender in summary.of_scenario(scenario) if contender.figures]
+    # The null service is the floor, and competes with nobody.
+    contenders = [one for one in summary.of_scenario(scenario) if one.figures and one.runtime != NULL_RUNTIME]
     sizes = sorted(contender.requests for contender in contenders)
     clauses = [_clause(list(group)) for _, group in groupby(leads, key=lambda lead: (lead.fastest, lead.level_with))]
     return (

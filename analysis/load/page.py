@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.load.answer import answer
 from analysis.load.curve import Curve
-from analysis.load.sentences import crossover_words, curve_words
+from analysis.load.sentences import crossover_words, curve_words, offered_words
 from analysis.load.summary import Contender, RunSummary
 from analysis.load.tax import ServingTax, crossovers, serving_taxes
 from analysis.markdown import libraries_line, machine_line, markdown_table
@@ -22,12 +22,14 @@ def summary_page(summary: RunSummary) -> str:
     plan, environment = summary.plan, summary.plan.environment
     lines = [f"# Run {plan.run}", "", f"Made by `{plan.command}` at {plan.created}. {NOTICE}", ""]
     lines += [f"> {sentence}\n>" for sentence in answer(summary)]
-    lines += ["", f"Data: {plan.data_description}. Times in ms, each with its 95 % interval; n is answered requests."]
+    lines += ["", f"Data: {plan.data_description}. Times in ms, each with its 95 % interval."]
+    lines += ["Of several repetitions whole ones are resampled; n is the answered requests of all of them."]
     for scenario in summary.scenarios:
         contenders = summary.of_scenario(scenario)
         curves = [contender.curve for contender in contenders if contender.curve]
         table = markdown_table(HEADINGS, [_row(contender) for contender in contenders])
-        lines += ["", f"## {scenario_name(scenario)}", "", *(curve_lines(curves) or table)]
+        offered = [] if curves or not (words := offered_words(contenders)) else [words, ""]
+        lines += ["", f"## {scenario_name(scenario)}", "", *offered, *(curve_lines(curves) or table)]
     lines += _tax(serving_taxes(summary))
     lines += ["", "## Parity", "", *_parity(summary), "", "## What to know of the cells", "", *_findings(summary)]
     lines += ["", "## Machine", "", machine_line(environment), "", libraries_line(environment), ""]

@@ -8,7 +8,7 @@ from itertools import groupby
 from analysis.differences import Difference
 from analysis.load.curve import Curve
 from analysis.load.judging.stationarity import WINDOW_TOLERANCE
-from analysis.load.summary import CellSummary
+from analysis.load.summary import CellSummary, Contender
 from analysis.load.tax import Crossover
 from analysis.wording import listed, runtime_name
 
@@ -36,6 +36,18 @@ def difference_words(difference: Difference | None) -> str:
     return f"{says}, p = {difference.p_value:.2g}"
 
 
+def offered_words(contenders: Sequence[Contender]) -> str:
+    """That arrivals came at unlike rates, where they did: a campaign's open loop takes each service at its own."""
+    scenarios = [cell.scenario for contender in contenders for cell in contender.cells if cell.scenario]
+    rates = {scenario.arrival_rate_per_s for scenario in scenarios if scenario.arrival_rate_per_s is not None}
+    if len(rates) < 2:
+        return ""
+    return (
+        f"Every service was offered rates of its own, between {min(rates):,.3g} and {max(rates):,.3g}/s: its times, "
+        "and their ratio to another's, are not those at one rate."
+    )
+
+
 def steadiness_words(cells: Sequence[CellSummary]) -> str:
     """How many of the valid cells perf_analyzer would call stable; empty where none has enough requests."""
     windows = [cell.windows for cell in cells if cell.verdict.status == "valid" and cell.windows is not None]
@@ -54,6 +66,7 @@ def crossover_words(crossovers: Sequence[Crossover]) -> str:
     by_place = sorted(crossovers, key=lambda one: (one.from_px is None, one.from_px or 0))
     for from_px, group in groupby(by_place, key=lambda one: one.from_px):
         names = listed(runtime_name(one.runtime) for one in group)
-        clauses.append(f"{names}: at none of them" if from_px is None else f"{names}: from {from_px} px on")
+        sure = "not for certain at the highest of them" if from_px is None else f"from {from_px} px on"
+        clauses.append(f"{names}: {sure}")
     measured = listed(dict.fromkeys(side for one in crossovers for side in one.measured_px))
     return f"The model outweighs all the rest of the round trip (of {measured} px): {'; '.join(clauses)}."

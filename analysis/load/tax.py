@@ -35,7 +35,9 @@ class ServingTax:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossover:
-    """From which resolution on the model of ``runtime`` outweighs the server; None where it never does."""
+    """From which resolution on the model of ``runtime`` surely outweighs the server; None where it does not at the
+    highest, or its interval does not tell.
+    """
 
     runtime: str
     from_px: int | None

@@ -46,6 +46,20 @@ def test_the_answer_the_machine_the_day_and_the_command_are_named(script, summar
     assert f"`{summary.plan.command}`" in section
 
 
+def test_an_order_is_told_only_where_nobody_leads_at_both_ends(script, build, tmp_path: Path):
+    def slow_at_64(cell, records, outcome):
+        if (cell.runtime, cell.resolution_px) == ("onnx", 64):
+            records = build.records(cell, slower=20)
+        return records, outcome
+
+    def section(name: str, **options) -> str:
+        folder = build.write(tmp_path / name, runtimes=("pytorch", "jax", "onnx"), resolutions_px=(28, 64), **options)
+        return script.result_section(summarise(load_run(folder)))
+
+    assert "has found a winner, and no answer" not in section("one")
+    assert "Fastest: ONNX Runtime at 28 px; " in section("two", edit=slow_at_64)
+
+
 def test_the_pictures_differ_in_nothing_but_their_colours(script, summary):
     light, dark = script.pictures(summary).values()
     assert light != dark

@@ -25,6 +25,15 @@ def test_the_fastest_is_named_with_ratio_interval_and_n(build, tmp_path: Path) -
         assert f"{lead.ratio.value:.2f} ({lead.ratio.low:.2f} to {lead.ratio.high:.2f})" in sentence
 
 
+def test_the_null_service_is_not_counted_among_the_contenders(build, tmp_path: Path) -> None:
+    def shorter(cell, records, outcome):
+        records = records if cell.runtime == "null" else build.records(cell, requests=400)
+        return records, build.outcome(cell, records)
+
+    sentence = speed_sentence(summary_of(build, tmp_path, runtimes=("pytorch", "onnx", "null"), edit=shorter))
+    assert "n = 400 requests per contender" in sentence
+
+
 def test_contenders_within_the_noise_are_not_ranked(build, tmp_path: Path) -> None:
     sentence = speed_sentence(summary_of(build, tmp_path, runtimes=("twin_a", "twin_b")))
     assert "cannot be told apart at 28 px" in sentence

@@ -8,6 +8,7 @@ from analysis.load.summary import RunSummary, summarise
 from analysis.markdown import markdown_table
 from analysis.wording import interval_of, value_of
 from contract.blood_cells import NOTICE
+from contract.records.load import Scenario
 
 
 def summary_of(build, folder: Path, **options) -> RunSummary:
@@ -50,3 +51,17 @@ def test_an_invalid_cell_has_its_verdict_in_place_of_numbers_and_its_reason_belo
 
 def test_rendered_cells_are_named_as_such(build, tmp_path: Path):
     assert "accuracy is not" in summary_page(summary_of(build, tmp_path, data_is_real=False))
+
+
+def test_services_that_were_offered_rates_of_their_own_are_said_to_be(build, tmp_path: Path):
+    def page_of(name: str, rates: dict[str, float]) -> str:
+        def offer(cell, records, outcome):
+            rate = rates[cell.runtime]
+            offered = Scenario(kind="open_loop", warmup_s=0, duration_s=1, seed=0, arrival_rate_per_s=rate)
+            return records, build.outcome(cell, records, scenario=offered)
+
+        options = {"runtimes": tuple(rates), "scenarios": ("open_loop",), "edit": offer}
+        return summary_page(summary_of(build, tmp_path / name, **options))
+
+    assert "rates of its own, between 50 and 120/s" in page_of("own", {"pytorch": 50, "onnx": 120})
+    assert "rates of its own" not in page_of("same", {"pytorch": 50, "onnx": 50})
