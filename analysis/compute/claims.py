@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.compute.summary import ComputeCell, ComputeSummary, ScalingRow, ratio_of_cells
+from analysis.differences import MINIMUM_EFFECT
 from analysis.statistics import Absent, Estimate, Figure
 from analysis.wording import interval_of, listed, runtime_name, value_of
 from contract.records.compute import Shape
@@ -62,16 +63,26 @@ def fastest_sentences(summary: ComputeSummary) -> list[str]:
 
 
 def _fastest(summary: ComputeSummary, division: str, cells: Sequence[ComputeCell]) -> str:
-    ranked = sorted(cells, key=lambda cell: cell.p50_ns.value if isinstance(cell.p50_ns, Estimate) else float("inf"))
-    first, second = ranked[0], ranked[1]
-    ratio = ratio_of_cells(summary.run, second, first)
-    unsure = isinstance(ratio, Estimate) and ratio.low <= 1
-    ahead = f"{runtime_name(second.runtime)} takes {_ratio_words(ratio)} its time"
+    first, *others = sorted(
+        cells, key=lambda cell: cell.p50_ns.value if isinstance(cell.p50_ns, Estimate) else float("inf")
+    )
+    ratios = {other.runtime: ratio_of_cells(summary.run, other, first) for other in others}
+    level = [name for name, ratio in ratios.items() if not _is_surely_more(ratio)]
+    names = listed(runtime_name(name) for name in (first.runtime, *level))
+    value, second = f"{value_of(first.p50_ns, 'ms')} ({interval_of(first.p50_ns, 'ms')})", others[0].runtime
+    ahead = (
+        f"cannot be told apart: {runtime_name(first.runtime)} takes {value}"
+        if level
+        else f"is the fastest with {value}"
+    )
     return (
         f"{division.capitalize()} division, {first.shape.resolution_px} px, batch 1, {_threads(first.threads)}: "
-        f"{runtime_name(first.runtime)} is the fastest with {value_of(first.p50_ns, 'ms')} "
-        f"({interval_of(first.p50_ns, 'ms')}); {ahead}{', which is no difference' if unsure else ''}."
+        f"{names} {ahead}; {runtime_name(second)} takes {_ratio_words(ratios[second])} its time."
     )
+
+
+def _is_surely_more(ratio: Figure) -> bool:
+    return isinstance(ratio, Estimate) and ratio.low > MINIMUM_EFFECT
 
 
 def _division(summary: ComputeSummary, division: str, threads: int, shape: Shape) -> list[ComputeCell]:

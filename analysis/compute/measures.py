@@ -52,7 +52,12 @@ def cpu_s_per_image(blocks: Sequence[CallBlock]) -> float:
 
 
 def over_processes(processes: Sequence[Sequence[CallBlock]], measure: Measure, rng: np.random.Generator) -> Figure:
-    """The median over processes of what ``measure`` says of each; `Absent` for one, which has no interval."""
-    if len(processes) < 2:
-        return Absent("one process has no interval", len(processes))
-    return replace(across_runs([measure(process) for process in processes], rng), of="processes")
+    """The median over processes of what ``measure`` says of each, as `across_processes` gives it."""
+    return across_processes([measure(process) for process in processes], rng)
+
+
+def across_processes(values: Sequence[float], rng: np.random.Generator) -> Figure:
+    """The median of one number per process; `Absent` for fewer than two, which have no interval."""
+    if len(values) < 2:
+        return Absent("one process has no interval" if values else "not recorded", len(values))
+    return replace(across_runs(values, rng), of="processes")

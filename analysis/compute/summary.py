@@ -13,6 +13,7 @@ from analysis.compute.card import OnCard, on_card
 from analysis.compute.limit import Reached, Roof, reached, roofs_of, work_of
 from analysis.compute.measures import (
     Place,
+    across_processes,
     calls_of,
     cpu_s_per_image,
     images_per_s,
@@ -27,7 +28,6 @@ from analysis.statistics import (
     Absent,
     Estimate,
     Figure,
-    across_runs,
     percentile,
     ratio_of_medians,
     resample_median,
@@ -207,7 +207,7 @@ def _cell(
         p99_ns=of_calls(percentile(calls, 0.99)),
         images_per_s=over_processes(processes, images_per_s, rng),
         cpu_s_per_image=over_processes(processes, cpu_s_per_image, rng),
-        first_call_ns=across_runs([first.took_ns for first in firsts], rng) if firsts else Absent("not recorded"),
+        first_call_ns=across_processes([first.took_ns for first in firsts], rng),
         ratio=_ratio(run, place, all_blocks, baseline),
         card=None if run.plan.device == "cpu" or spec is None else on_card(processes, rng),
         reached=None
@@ -324,7 +324,7 @@ def _starts(run: ComputeRun) -> tuple[ComputeStart, ...]:
 
 
 def _over_starts(values: Sequence[float], run: ComputeRun) -> Figure:
-    return replace(across_runs(values, np.random.default_rng(run.plan.seed)), of="processes")
+    return across_processes(values, np.random.default_rng(run.plan.seed))
 
 
 def _spec_of(run: ComputeRun, runtime: str) -> ModelSpec | None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.compute.claims import fastest_sentences
 from analysis.compute.summary import summarise_compute
 from analysis.compute.verdicts import growth_faults
 from analysis.statistics import Absent, Estimate
@@ -130,3 +131,19 @@ def test_a_network_that_is_not_in_the_table_has_no_limit(make_run):
     run = make_run()
     artifacts = tuple(replace(facts, model="tiny") for facts in run.plan.artifacts)
     assert cell(summarise_compute(replace(run, plan=replace(run.plan, artifacts=artifacts)))).reached is None
+
+
+def test_one_process_has_no_interval_around_its_first_call_and_its_start(make_run):
+    alone = summarise_compute(make_run(processes=1))
+    assert all(isinstance(one.first_call_ns, Absent) for one in alone.cells)
+    assert all(isinstance(one.import_ns, Absent) for one in alone.starts)
+
+
+def test_runtimes_that_are_as_fast_as_each_other_are_named_together(make_run):
+    def alike(runtime, shape):
+        return 0.001 if runtime == "null" else 0.1 + 0.0002 * shape.resolution_px**2 * shape.batch
+
+    level, apart = (fastest_sentences(summarise_compute(run)) for run in (make_run(alike), make_run()))
+    assert len(level) == len(apart) == 2
+    assert all("cannot be told apart" in said and "is the fastest" not in said for said in level)
+    assert all("is the fastest" in said for said in apart)
