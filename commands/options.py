@@ -93,7 +93,9 @@ Runtime = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of one inference.")]
-Rounds = Annotated[int, typer.Option("--rounds", min=1, max=1_000, help="Each measures everything once.")]
+Rounds = Annotated[
+    int, typer.Option("--rounds", min=2, max=1_000, help="Each measures everything once; one has no interval.")
+]
 Artifacts = Annotated[Path, typer.Option("--artifacts", help="Where exported models lie.")]
 Checkpoints = Annotated[Path, typer.Option("--checkpoints", help="Where weights lie.")]
 Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]

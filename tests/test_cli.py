@@ -76,6 +76,7 @@ def test_info_counts_what_the_network_costs():
         (["referee", "-r", "0", "--data", "synthetic"], "no model is made for 0 px"),
         (["referee", "--arrival-rate", "nan", "--data", "synthetic"], "arrival_rate_per_s (nan) must be > 0"),
         (["referee", "--arrival-rate", "inf", "--data", "synthetic"], "arrival_rate_per_s (inf) must be > 0"),
+        (["referee", "--rounds", "1"], "--rounds"),
         (["referee", "--runtime", "caffe"], "choose one of: pytorch, tensorflow, jax, onnx"),
         (["payloads", "--runtime", "caffe"], "choose one of: pytorch, tensorflow, jax, onnx"),
         (["compute", "--threads", "0"], "--threads"),

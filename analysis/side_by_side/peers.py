@@ -262,14 +262,18 @@ def peers_page(summary: PeerSummary) -> str:
 def tell_peers(folder: Path, _: Asked) -> Told:
     """The comparison in ``folder``."""
     summary = summarise_peers(read_json(folder / PEERS_FILE, PeerComparison), np.random.default_rng(0))
-    kept = sum(target.holds for target in summary.targets)
+    kept = [target for target in summary.targets if target.holds]
+    surely = sum(target.surely for target in kept)
     return Told(
         report=side_by_side_report(
             summary.comparison,
             name=folder.resolve().name,
             kind="peers",
             headline="Our service beside bare Starlette, textbook BentoML and LitServe",
-            answer=(f"{kept} of {len(summary.targets)} targets hold, by the same artifact, image and cores for all.",),
+            answer=(
+                f"{len(kept)} of {len(summary.targets)} targets hold, {surely} of them with their whole interval, by "
+                "the same artifact, image and cores for all.",
+            ),
             tables=peers_words(summary),
         ),
         numbers=peers_as_json(summary),

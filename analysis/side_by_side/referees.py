@@ -164,9 +164,7 @@ def _agreement(
 ) -> Agreement:
     ours, theirs = (_net_ms(comparison, scenario, who, share) for who in (LOCUST, client))
     if isinstance(ours, Absent) or isinstance(theirs, Absent):
-        why = ours if isinstance(ours, Absent) else Absent("not measured")
-        if isinstance(theirs, Absent):
-            why = theirs
+        why = next(one for one in (theirs, ours) if isinstance(one, Absent))
         return Agreement(scenario=scenario, client=client, percentile=share, ours_ms=why, theirs_ms=why, ratio=why)
     return Agreement(
         scenario=scenario,
@@ -250,7 +248,6 @@ def _quotes(comparison: RefereeComparison) -> list[tuple[str, ...]]:
     ]
 
 
-_SAID = "What each client says: medians over rounds with 95 % intervals"
 _FIGURES = ("scenario", "client", "service", "p50 ms", "p99 ms", "requests")
 _AGREEMENT = ("scenario", "referee", "", "ours − floor, ms", "referee's − floor, ms", "ratio", "limit", "")
 _COSTS = ("cost of watching", "promised", "measured", "")
@@ -376,13 +373,15 @@ def _marked(row: list[str], good: bool) -> list[str]:
 def tell_referees(folder: Path, _: Asked) -> Told:
     """The comparison in ``folder``."""
     summary = summarise_referees(read_json(folder / COMPARISON_FILE, RefereeComparison), np.random.default_rng(0))
+    kept = sum(cost.good for cost in summary.costs)
+    promises = f"{kept} of {len(summary.costs)} promises about the cost of watching are kept."
     return Told(
         report=side_by_side_report(
             summary.comparison,
             name=folder.resolve().name,
             kind="referee",
             headline="Our load generator beside MLPerf LoadGen, wrk and raw sockets",
-            answer=(_answer(summary),),
+            answer=(agreement_sentence(summary), promises),
             tables=referees_words(summary),
         ),
         numbers=referees_as_json(summary),
@@ -396,11 +395,6 @@ def agreement_sentence(summary: RefereeSummary) -> str:
     agreeing = [one for one in summary.agreements if one.agrees]
     surely = sum(one.surely for one in agreeing)
     return (
-        f"{len(agreeing)} of {len(summary.agreements)} percentiles of other load generators agree with ours, each "
-        f"client's own floor taken off, {surely} of them with their whole interval."
+        f"{len(agreeing)} of {len(summary.agreements)} percentiles of other load generators agree with ours, {surely} "
+        "of them with their whole interval, each client's own floor taken off."
     )
-
-
-def _answer(summary: RefereeSummary) -> str:
-    kept = sum(cost.good for cost in summary.costs)
-    return f"{agreement_sentence(summary)} {kept} of {len(summary.costs)} promises about the cost of watching are kept."

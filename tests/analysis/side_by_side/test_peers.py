@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from analysis.side_by_side.peers import peers_as_json, peers_page, peers_tables, summarise_peers
+from analysis.side_by_side.peers import peers_as_json, peers_page, peers_tables, summarise_peers, tell_peers
 from analysis.statistics import Absent, Estimate
+from analysis.telling import Asked
 from contract.environment import describe_environment
-from contract.records.peers import BARE, LITSERVE, OURS, TEXTBOOK, PeerComparison, PeerWindow
+from contract.records.peers import BARE, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
+from contract.storage import write_json
 
 ROUND_TRIP_NS = {OURS: 660_000, BARE: 600_000, TEXTBOOK: 1_800_000, LITSERVE: 1_200_000}
 
@@ -119,3 +121,12 @@ def test_json_holds_figures_and_judged_targets_and_no_raw_windows():
     assert targets == {target.what: target.holds for target in summarised().targets}
     assert said["command"] == "hemabench peers"
     assert "windows" not in said
+
+
+def test_the_answer_tells_targets_that_surely_hold_from_those_that_may(tmp_path):
+    trips = [600_000, 600_000, 600_000, 900_000, 900_000]
+    windows = [window(OURS, n, k, trip) for n, trip in enumerate(trips) for k in (1, 16)]
+    windows += [window(BARE, n, k) for n in range(5) for k in (1, 16)]
+    write_json(tmp_path / PEERS_FILE, comparison(windows))
+    (answer,) = tell_peers(tmp_path, Asked()).report.answer
+    assert answer.startswith("4 of 7 targets hold, 2 of them with their whole interval")
