@@ -1,9 +1,12 @@
 """What a client may do to a connection before there is a request: uvicorn sets no deadline and no limit there.
 
 A request's head must be complete within `HEAD_DEADLINE_S` and `MAX_HEADER_BYTES`, and its URL
-be no longer than `MAX_URL_BYTES`. What comes after a chunked body, its trailers, is dropped and may
-be as long as a head. Whatever breaks a rule, or is no HTTP at all (two framings of one body, say),
-gets the same JSON error as everywhere, and its connection is closed.
+be no longer than `MAX_URL_BYTES`; under HTTP/1.1 it names one host. What comes after a chunked body, its
+trailers, is dropped and may be as long as a head. Whatever breaks a rule, or is no HTTP at all (two framings
+of one body, say), gets the same JSON error as everywhere, and its connection is closed.
+
+A request that would rather go on in HTTP/2 (Java's own client asks for that, and ``curl --http2``) is
+answered in HTTP/1.1: uvicorn's parser skips the body of whatever asks for another protocol.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import secrets
 from functools import partial
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -23,7 +27,13 @@ from serving.http.door import WHOLE_ANSWER, Headers
 HEAD_DEADLINE_S = 8.0
 MAX_URL_BYTES = 8_192
 
-_BAD_REQUEST = (400, "bad_request", "these bytes are no HTTP request")
+_BAD_REQUEST = (
+    400,
+    "bad_request",
+    "this cannot be read as a request of HTTP/1.1: its first line, a header or its framing is wrong; "
+    "neither HTTPS nor HTTP/2 is spoken here",
+)
+_NO_HOST = (400, "bad_request", "a request of HTTP/1.1 has one header Host")
 _HEADERS_TOO_LARGE = (400, "headers_too_large", f"the headers exceed {MAX_HEADER_BYTES:,} bytes")
 _URL_TOO_LONG = (414, "url_too_long", f"the URL is longer than {MAX_URL_BYTES:,} bytes")
 _TOO_SLOW = (408, "headers_too_slow", f"the headers did not arrive within {HEAD_DEADLINE_S:g} s")
@@ -47,6 +57,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._beside_bodies_bytes = 0
         self._in_head = False
         self._brought_body = False
+        self._stays_http = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -62,7 +73,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As uvicorn does; what is no whole head afterwards is counted and waited for."""
         self._brought_body = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head or self._awaits_end():
             self._beside_bodies_bytes += len(data)
             if self._beside_bodies_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
@@ -88,6 +100,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.url) > MAX_URL_BYTES:
             self._refused = _URL_TOO_LONG
             raise ValueError
+        if self.parser.get_http_version() == "1.1" and sum(name == b"host" for name, _ in self.headers) != 1:
+            self._refused = _NO_HOST
+            raise ValueError
+        self._stays_http = self._asks_in_vain()
+        if self._stays_http:
+            return
         super().on_headers_complete()
         self.scope["extensions"] = {WHOLE_ANSWER: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
 
@@ -97,9 +115,45 @@ class GuardedProtocol(HttpToolsProtocol):
         self._beside_bodies_bytes = 0
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """A body has come to its end; that of a request which is parsed once more has not begun."""
+        if not self._stays_http:
+            super().on_message_complete()
+
     def send_400_response(self, msg: str) -> None:
         """The answer to what cannot be read as a request."""
         self._refuse(self._refused)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            rest = memoryview(data)
+            while (end := self._end_of_upgrade(rest)) is not None:
+                rest = rest[end:]
+                self.parser.feed_data(self._head_without_upgrade())
+        except HttpParserError:
+            self.logger.warning("a request that cannot be read was refused")
+            self.send_400_response("")
+
+    def _end_of_upgrade(self, data: memoryview) -> int | None:
+        """Where the head ends that asks in vain for another protocol; None once all of ``data`` is parsed."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if self._stays_http:
+                return int(upgrade.args[0])
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+        return None
+
+    def _asks_in_vain(self) -> bool:
+        """Whether another protocol is asked for that is not spoken here; CONNECT asks for nothing that has a body."""
+        asks = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return asks and not self._should_upgrade()
+
+    def _head_without_upgrade(self) -> bytes:
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join((first, *lines, b"", b""))
 
     def _awaits_end(self) -> bool:
         """Whether what came last was neither head nor body: the sizes of chunks, with extensions, and trailers."""

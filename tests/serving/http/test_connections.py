@@ -44,8 +44,7 @@ class Wire(asyncio.Transport):
 
 
 async def echo(request):
-    message = await request.receive()
-    return Response(message["body"], headers=((b"server-timing", b"read;dur=0.02"),))
+    return Response(await read_body(request.receive, 1_000, 5.0), headers=((b"server-timing", b"read;dur=0.02"),))
 
 
 async def refuse(request):
@@ -56,13 +55,17 @@ async def split(request):
     return Response(b"{}", headers=((b"x-made-up", b"1\r\nset-cookie: stolen=1"),))
 
 
+async def greet(request):
+    return Response(b"hello")
+
+
 async def headers(request):
     await read_body(request.receive, 1_000, 5.0)
     return Response(json.dumps([name.decode() for name, _ in request.headers]).encode())
 
 
 ROUTES = {path: {"POST": handler} for path, handler in (("/echo", echo), ("/refuse", refuse), ("/split", split))}
-ROUTES["/headers"] = {"POST": headers}
+ROUTES |= {"/headers": {"POST": headers}, "/greeting": {"GET": greet}}
 
 
 async def answered_by(protocol_class, sent, prepare=lambda protocol: None):
@@ -166,3 +169,44 @@ def test_who_sends_on_behind_an_early_answer_gets_no_second_one():
     wire, _ = asyncio.run(answered_by(GuardedProtocol, sent))
     assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 404"]
     assert wire.closed
+
+
+UPGRADE = (
+    b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [b"Content-Length: 13\r\n\r\nhi, in a body", b"Transfer-Encoding: chunked\r\n\r\nd\r\nhi, in a body\r\n0\r\n\r\n"],
+)
+@pytest.mark.parametrize("piece_bytes", [1, 100, 10_000])
+def test_who_would_rather_speak_http_2_is_heard_to_the_end_in_http_1(framed, piece_bytes):
+    data = (UPGRADE + framed) * 2 + POST % b"echo"
+    pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, pieces))
+    answers = b"".join(wire.writes).split(b"HTTP/1.1 200 OK")
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"", b"hi, in a body", b"hi, in a body", b"hi"]
+
+
+@pytest.mark.acceptance("A4")
+@pytest.mark.parametrize("hosts", [b"", b"Host: x\r\nHost: y\r\n"])
+def test_a_request_names_one_host(hosts):
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, (POST % b"echo").replace(b"Host: x\r\n", hosts)))
+    assert [b'"bad_request"' in written for written in wire.writes] == [True]
+    assert wire.closed
+
+
+def test_an_older_request_names_no_host():
+    older = (POST % b"echo").replace(b"Host: x\r\n", b"").replace(b"1.1", b"1.0")
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, older))
+    assert b"".join(wire.writes).startswith(b"HTTP/1.1 200")
+
+
+def test_the_head_of_what_can_be_got_is_that_answer_without_its_body():
+    sent = b"%b /greeting HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n"
+    got, _ = asyncio.run(answered_by(GuardedProtocol, sent % b"GET"))
+    head, _ = asyncio.run(answered_by(GuardedProtocol, sent % b"HEAD"))
+    assert b"".join(got.writes) == b"".join(head.writes) + b"hello"
+    refused, _ = asyncio.run(answered_by(GuardedProtocol, sent % b"DELETE"))
+    assert b"allow: GET, HEAD\r\n" in b"".join(refused.writes)
