@@ -89,7 +89,7 @@ class GatewayEndpoints:
         head = read_head(request.headers)
         if head.asks_before_sending and (head.content_length or 0) > limit:
             raise body_too_large(limit, closes=True)
-        body = await read_body(receive, limit, self._settings.body_deadline_s)
+        body = await read_body(receive, limit, self._settings.body_deadline_s, head.content_length)
         if not body:
             raise missing_image()
         content_type = head.content_type or b"application/octet-stream"

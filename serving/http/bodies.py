@@ -9,7 +9,7 @@ from itertools import chain
 from types import coroutine
 from typing import Any, cast
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Message, Receive
 
@@ -83,8 +83,11 @@ def _length(text: bytes | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
 
 
-async def read_body(receive: Receive, limit_bytes: int, deadline_s: float) -> bytes:
-    """The whole body; raises `Refusal` (413, 408) or `ClientGone`."""
+async def read_body(receive: Receive, limit_bytes: int, deadline_s: float, declared_bytes: int | None = None) -> bytes:
+    """The whole body; raises `Refusal` (413, 408) or `ClientGone`.
+
+    One that is ``declared_bytes`` long and above the limit is too large, however slow it is.
+    """
     reading = _read_whole(receive, limit_bytes)
     try:
         awaited = reading.send(None)
@@ -94,6 +97,8 @@ async def read_body(receive: Receive, limit_bytes: int, deadline_s: float) -> by
         async with asyncio.timeout(deadline_s):
             return await _resumed(reading, awaited)
     except TimeoutError as error:
+        if (declared_bytes or 0) > limit_bytes:
+            raise body_too_large(limit_bytes, closes=True) from error
         raise Refusal(
             f"the body did not arrive within {deadline_s:g} s",
             code="body_too_slow",
@@ -218,22 +223,22 @@ class _Form:
 def _image_fields(head: RequestHead, body: bytes) -> list[bytes]:
     form = _parse_form(head, body)
     if any(part.name != IMAGE_FIELD for part in form.parts):
-        raise _bad_form("it has fields other than 'image'")
+        raise _bad_form("every part must be a field 'image'")
     return [b"".join(part.pieces) for part in form.parts]
 
 
 def _parse_form(head: RequestHead, body: bytes) -> _Form:
     boundary = parse_options_header(head.content_type)[1].get(b"boundary", b"")
     if not boundary:
-        raise _bad_form("its boundary is missing")
+        raise _bad_form("its Content-Type has no boundary; let your HTTP client write that header")
     form = _Form()
     callbacks = ("on_part_begin", "on_part_data", "on_header_field", "on_header_value", "on_header_end", "on_end")
     try:
         parser = MultipartParser(boundary, {name: getattr(form, name) for name in callbacks})  # type: ignore[arg-type]
         parser.write(body)
         parser.finalize()
-    except MultipartParseError as error:
-        raise _bad_form("it cannot be parsed") from error
+    except FormParserError as error:
+        raise _bad_form("its boundary or the headers of a part break the rules of multipart/form-data") from error
     if body and not form.complete:
         raise _bad_form("it is cut off")
     return form

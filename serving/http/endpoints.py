@@ -205,7 +205,7 @@ class Endpoints:
         self._line.require_room()
         if head.asks_before_sending and (head.content_length or 0) > settings.max_body_bytes:
             raise body_too_large(settings.max_body_bytes, closes=True)
-        body = await read_body(request.receive, settings.max_body_bytes, settings.body_deadline_s)
+        body = await read_body(request.receive, settings.max_body_bytes, settings.body_deadline_s, head.content_length)
         return images_in(head, body)
 
     async def _decode(self, image_bytes: bytes) -> Image:

@@ -207,7 +207,9 @@ class OpenInference:
         self._line.require_room()
         if head.asks_before_sending and (head.content_length or 0) > settings.max_tensor_bytes:
             raise body_too_large(settings.max_tensor_bytes, closes=True)
-        return await read_body(request.receive, settings.max_tensor_bytes, settings.body_deadline_s)
+        return await read_body(
+            request.receive, settings.max_tensor_bytes, settings.body_deadline_s, head.content_length
+        )
 
     @contextmanager
     def _counted(self, served: ServedModel, began_ns: int) -> Iterator[None]:

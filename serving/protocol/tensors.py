@@ -248,7 +248,7 @@ def _decoded(kind: type[T], decode: Any, text: Any) -> T:
     try:
         decoded: T = decode(text)
     except (ValueError, RecursionError) as error:  # msgspec's own errors, and text that is not UTF-8
-        where = str(error) if isinstance(error, msgspec.ValidationError) else "the JSON cannot be parsed"
+        where = str(error) if isinstance(error, msgspec.DecodeError) else "the JSON cannot be parsed"
         raise _bad_body(where) from error
     return decoded
 

@@ -174,3 +174,19 @@ def test_whatever_a_form_holds_it_is_an_image_or_a_refusal(junk):
     else:
         status = 200 if any(images) or len(images) > 1 else 0
     assert status in (200, 400)
+
+
+def test_a_boundary_that_is_too_long_is_no_fault_of_ours():
+    endless = b"b" * 300
+    assert refusal_of(
+        lambda: images_in(head(b"multipart/form-data; boundary=" + endless), form(part()).replace(BOUNDARY, endless))
+    ) == (400, "bad_form")
+
+
+@pytest.mark.acceptance("A3")
+def test_a_body_that_says_it_is_too_large_is_so_however_slow_it_is():
+    def slow(declared_bytes):
+        return asyncio.run(read_body(receiver([b"half"], "silence"), 1_000, 0.02, declared_bytes))
+
+    assert refusal_of(lambda: slow(1_001)) == (413, "body_too_large")
+    assert refusal_of(lambda: slow(1_000)) == (408, "body_too_slow")
