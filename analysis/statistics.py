@@ -127,8 +127,8 @@ def resample_median(runs: Sequence[NumberColumn], rng: np.random.Generator, draw
 
     Several runs: whole runs are resampled, because two starts of a service differ more
     than two of its requests, and resampling requests would promise too narrow an interval.
-    With fewer than five runs it still does. One run: blocks of neighbouring requests are
-    resampled, so that requests which shared a queue stay together.
+    With fewer than five runs, and with seven, it still does (`analysis.wording.PROMISED`). One
+    run: blocks of neighbouring requests are resampled, so that requests which shared a queue stay together.
     """
     if len(runs) == 1:
         return ResampledMedian(_median(runs[0]), _block_medians(runs[0], rng, draws), len(runs[0]), "requests")

@@ -18,7 +18,7 @@ from analysis.word_tables import WordTable
 from analysis.wording import runtime_name
 
 METHOD = """Fresh processes, pinned before their framework was imported, lived side by side and took turns in random
-order; all but one were asleep. Fewer than five processes promise less than 95 %."""
+order; all but one were asleep."""
 
 
 def tell_compute(folder: Path, asked: Asked) -> Told:

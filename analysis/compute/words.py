@@ -9,7 +9,7 @@ from analysis.compute.limit import Reached, Roof
 from analysis.compute.summary import ComputeCell, ComputeStart, ComputeSummary, CrossingRow, ScalingRow
 from analysis.statistics import Estimate, Figure
 from analysis.word_tables import WordTable
-from analysis.wording import NONE, interval_of, runtime_name, sample_of, value_of
+from analysis.wording import FEW_PROMISE, NONE, interval_of, runtime_name, sample_of, value_of
 from contract.records.compute import MachineLimits
 
 MEBIBYTE = 2**20
@@ -28,7 +28,7 @@ def times_table(summary: ComputeSummary, threads: int) -> WordTable:
     return WordTable(
         title=f"One call of predict, {_threads(threads)}",
         note="Host array in, host logits out, in ms, with 95 % intervals. Percentiles of all calls, between order "
-        "statistics; ratios and first calls over processes, which are resampled whole.",
+        f"statistics; ratios and first calls over processes, which are resampled whole. {FEW_PROMISE}",
         headings=(*PLACE, "calls", "p50", "p90", "p99", f"÷ {runtime_name(summary.baseline)}", "first call", "verdict"),
         labels=len(PLACE),
         rows=tuple(_times_row(summary, cell) for cell in summary.of_threads(threads)),

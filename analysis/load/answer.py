@@ -16,6 +16,9 @@ from contract.records.load import NULL_RUNTIME
 from contract.timing import PARTS
 
 T = TypeVar("T")
+# Two services that start 8 % apart now and then, and are alike, had a sole "fastest" in 59 of 100 simulated runs of one
+# start, in 19 of two, in 5 of three and more.
+FEWEST_STARTS = 3
 
 
 def answer(summary: RunSummary) -> tuple[str, str, str]:
@@ -80,11 +83,10 @@ def _load(contenders: Sequence[Contender]) -> str:
 
 
 def _starts(leads: Sequence[Lead]) -> str:
-    """How often each service was started: of one start nobody knows what another would say."""
-    starts = {lead.starts for lead in leads}
-    if starts == {1}:
-        return "one start of each service"
-    return f"{_span(sorted(starts))} starts of each service"
+    """How often each service was started: of one or two starts nobody knows what another would say."""
+    starts = sorted({lead.starts for lead in leads})
+    said = "one start of each service" if starts == [1] else f"{_span(starts)} starts of each service"
+    return said if starts[0] >= FEWEST_STARTS else f"{said}, and another may rank them otherwise"
 
 
 def _clause(leads: Sequence[Lead]) -> str:

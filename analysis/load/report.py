@@ -36,9 +36,9 @@ from contract.records.load import NULL_RUNTIME, REPORT_FILE, STEPPED_KINDS
 from contract.storage import write_atomically
 from contract.timing import PARTS
 
-SCATTER_NOTE = """Percentiles lie between order statistics, which needs no distribution but takes requests as
+SCATTER_NOTE = f"""Percentiles lie between order statistics, which needs no distribution but takes requests as
 independent. Ratios come from resampling: blocks of neighbouring requests where a contender ran once, whole runs where
-it ran several times; fewer than five runs promise less than 95 %. "Faster" and "slower" are an exact permutation test
+it ran several times. {wording.FEW_PROMISE} "Faster" and "slower" are an exact permutation test
 on the medians of the runs with Holm's correction over the contenders of one resolution and scenario, at 5 %; nothing is
 tested where even runs that are all apart could not pass it: it takes four runs of each for one contender, five for up
 to six. One run on one machine says nothing about other machines, and another start of the same service may differ by

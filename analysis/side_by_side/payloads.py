@@ -14,7 +14,7 @@ from analysis.side_by_side.tables import side_by_side_as_json, side_by_side_repo
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
 from analysis.telling import Asked, Told
 from analysis.word_tables import WordTable, terminal_table
-from analysis.wording import runtime_name
+from analysis.wording import FEW_PROMISE, runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.payloads import JPEG, NUMBERS, PAYLOADS_FILE, PNG, TENSOR, PayloadComparison, PayloadWindow
 from contract.storage import read_json
@@ -139,7 +139,8 @@ def payloads_page(comparison: PayloadComparison, figures: tuple[PayloadFigures, 
             f"on {cores_words(comparison.client_cores)}, one connection over raw sockets. PNG and JPEG go to "
             "`/v1/classify`, tensors to `/v2`, binary or as JSON. All come from one image per "
             f"resolution, encoded beforehand. {rounds} rounds in an order drawn anew each time; figures are their "
-            "medians, intervals come from resampling whole rounds. Decoding is what the service itself says.",
+            f"medians, intervals come from resampling whole rounds. {FEW_PROMISE} Decoding is what the service itself "
+            "says.",
             "",
             *markdown_table(_HEADINGS, [_row(each) for each in figures]),
             "",

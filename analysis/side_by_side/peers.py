@@ -15,6 +15,7 @@ from analysis.side_by_side.tables import side_by_side_as_json, side_by_side_repo
 from analysis.statistics import Absent, Estimate, Figure, across_runs, ratio_over_rounds
 from analysis.telling import Asked, Told
 from analysis.word_tables import WordTable, terminal_table
+from analysis.wording import FEW_PROMISE
 from contract.blood_cells import NOTICE
 from contract.records.peers import BARE, EMPTY, LITSERVE, OURS, PEERS_FILE, TEXTBOOK, PeerComparison, PeerWindow
 from contract.storage import read_json
@@ -242,7 +243,8 @@ def peers_page(summary: PeerSummary) -> str:
             f"{cores_words(comparison.service_cores)}; the client, a closed loop over raw sockets, has "
             f"{cores_words(comparison.client_cores)}. One PNG of {comparison.image_bytes:,} bytes is sent again and "
             f"again. {rounds} rounds of windows of {window_s:.1f} s in an order drawn anew each round; who is not "
-            "measured is stopped. Figures are medians over rounds, with 95 % intervals from resampling whole rounds.",
+            "measured is stopped. Figures are medians over rounds, with 95 % intervals from resampling whole rounds. "
+            f"{FEW_PROMISE}",
             "",
             *markdown_table(figures.headings, figures.rows),
             "",

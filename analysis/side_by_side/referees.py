@@ -15,7 +15,7 @@ from analysis.side_by_side.tables import side_by_side_as_json, side_by_side_repo
 from analysis.statistics import Absent, Estimate, Figure, FloatColumn, across_runs, fewest_requests, ratio_over_rounds
 from analysis.telling import Asked, Told
 from analysis.word_tables import WordTable, terminal_table
-from analysis.wording import runtime_name
+from analysis.wording import FEW_PROMISE, runtime_name
 from contract.blood_cells import NOTICE
 from contract.records.load import NULL_RUNTIME
 from contract.records.referees import (
@@ -328,7 +328,7 @@ def referees_page(summary: RefereeSummary) -> str:
             f"client on {cores_words(comparison.client_cores)}. All send one PNG of {comparison.image_bytes:,} bytes. "
             f"SingleStream is one connection; Server is Poisson arrivals at {comparison.arrival_rate_per_s:g}/s, timed "
             f"from the scheduled instant. {rounds} rounds in an order drawn anew each time; figures are their medians, "
-            "intervals come from resampling whole rounds. A client's floor is its median at the null service."
+            f"intervals resample whole rounds. {FEW_PROMISE} A client's floor is its median at the null service."
             + _pause_words(comparison),
             "",
             *markdown_table(_FIGURES, [_figures_row(each) for each in summary.figures]),

@@ -15,7 +15,7 @@ from analysis.training.gallery import gallery
 from analysis.training.page import training_page
 from analysis.training.summary import Comparison, NetworkFigures, TrainingSummary, summarise_training
 from analysis.training.tables import common_errors_rows, comparison_rows, training_as_json, training_tables
-from analysis.wording import listed, whole
+from analysis.wording import FEW_PROMISE, listed, whole
 
 QUANTITIES: tuple[Quantity, ...] = ("mean_loss", "validation_accuracy")
 SYNTHETIC = "Synthetic images. Speed is measured, accuracy is not: images of these runs were rendered."
@@ -56,7 +56,7 @@ def training_report(summary: TrainingSummary, cache: Path | None) -> Report:
             _section("frameworks", "Frameworks, over seeds", summary),
             _section("paired", "Frameworks on the same images", summary, comparisons=comparison_rows(summary)),
             *_common_errors_section(summary),
-            _section("speed", "Speed and memory", summary),
+            _section("speed", "Speed and memory", summary, few_promise=FEW_PROMISE),
             *_curve_sections(summary),
             _section("runs", "Every run", summary, reproducibility=wording.reproducibility(summary.runs)),
             _section("classes", "Classes", summary),

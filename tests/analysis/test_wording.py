@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics import Absent, Estimate
-from analysis.wording import interval_of, listed, runtime_name, sample_of, scenario_name, value_of, whole
+from analysis.statistics import Absent, Estimate, across_runs
+from analysis.wording import (
+    FEW_PROMISE,
+    PROMISED,
+    interval_of,
+    listed,
+    runtime_name,
+    sample_of,
+    scenario_name,
+    value_of,
+    whole,
+)
 
 MS = 1_000_000
 
@@ -54,3 +65,13 @@ def test_lists_are_read_aloud_well() -> None:
 def test_unlisted_names_keep_their_word() -> None:
     assert (runtime_name("pytorch"), runtime_name("openvino")) == ("PyTorch", "openvino")
     assert (scenario_name("open_loop"), scenario_name("rate_ladder")) == ("Open loop", "Rate ladder")
+
+
+@pytest.mark.parametrize(("runs", "promised"), PROMISED.items())
+def test_an_interval_over_few_runs_holds_as_often_as_is_said(runs, promised):
+    rng = np.random.default_rng(runs)
+    intervals = [across_runs(rng.normal(size=runs), rng, draws=500) for _ in range(1_000)]
+    held = np.mean([one.low <= 0 <= one.high for one in intervals])
+    assert held == pytest.approx(promised, abs=0.05)
+    if promised < 0.9:
+        assert f"{promised:.0%}".replace("%", " %") in FEW_PROMISE

@@ -41,9 +41,10 @@ def test_contenders_within_the_noise_are_not_ranked(build, tmp_path: Path) -> No
 
 
 def test_of_one_start_it_is_said_that_it_was_one(build, tmp_path: Path) -> None:
-    assert "one start of each service" in speed_sentence(summary_of(build, tmp_path / "one"))
+    one = speed_sentence(summary_of(build, tmp_path / "one"))
+    assert "one start of each service, and another may rank them otherwise" in one
     five = speed_sentence(summary_of(build, tmp_path / "five", repetitions=5, requests=120))
-    assert "5 starts of each service" in five
+    assert "5 starts of each service; n" in five
     assert "ONNX Runtime at 28 px" in five
 
 
