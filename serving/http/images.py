@@ -1,7 +1,7 @@
 """Bytes -> pixels, by one written rule for every runtime.
 
 format      PNG, JPEG, WebP, TIFF or BMP, told by the bytes; else 415 ``unsupported_image``
-whole       a PNG's chunks and checksums, a JPEG's end, no more parts than an image needs;
+whole       a PNG's chunks, checksums, rows and palette, a JPEG's end, no more parts than an image needs;
             else 422 ``corrupt_image``
 frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
@@ -10,11 +10,11 @@ size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8
             2 million pixels and bytes together (422 ``too_many_pixels``)
 colours     RGB as it is; grey, bilevel and palettes as the RGB that they mean, also where 0 is white;
             CMYK and YCbCr by Pillow's plain formulas; 16-bit grey scaled to 8 bits, not clipped; floating
-            point, 32-bit integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
+            point, 32-bit and signed integers, Lab and HSV refused (422 ``unsupported_mode``), having no agreed white
 alpha       laid over white, a transparent colour of RGB, grey or a palette included; one of 16-bit
             RGB by the upper 8 bits of its parts, which are all that is kept of the pixels
 ICC         profiles are ignored, and counted by the caller
-EXIF        orientation 1 to 8 is obeyed; any other, or an unreadable one, counts as 1
+EXIF        orientation 1 to 8 is obeyed, that of XMP where EXIF has none; any other, or an unreadable one, counts as 1
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
@@ -32,6 +33,7 @@ from PIL.Image import Transpose
 from contract.arrays import FloatArray
 from contract.errors import InvalidImage
 from contract.preprocessing import resize_to_square, scale_pixels
+from serving.http.png import bit_depth, lacks_rows, last_row
 from serving.http.signatures import Effort, Format, corrupt, format_of, require_whole, webp_size
 from serving.http.tiff import require_modest_layout
 
@@ -69,6 +71,8 @@ _OPENERS: dict[Format, Callable[[io.BytesIO], Image.Image]] = {
 
 # What a PNG's compressed texts may unfold to, all of them together; Pillow's own limit takes a third of a second.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
+# Pillow's own reader of uncompressed TIFF takes planes of 16 bits for bytes, and colours of every second pixel for all.
+TiffImagePlugin.READ_LIBTIFF = True
 # The rest, Pillow reads in loops of Python's: tags, frames and run lengths, at microseconds each.
 _READ_BY_C: frozenset[Format] = frozenset({"PNG", "JPEG", "WEBP"})
 
@@ -84,7 +88,8 @@ _TRANSPOSE = {
 }
 
 _BITS_PER_SAMPLE_TAG, _PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 258, 262, 0
-_PNG_BIT_DEPTH_AT = 24  # in IHDR, which is the first chunk
+_SAMPLE_FORMAT_TAG, _SIGNED = 339, 2
+_PLANES_TAG, _PLANES_APART = 284, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,8 @@ class OpenedImage:
     """An image whose header has passed every rule; its pixels are not decoded yet."""
 
     image: Image.Image
+    data: bytes
     passes: int = 1
-    png_bit_depth: int = 8
 
     @property
     def work_px(self) -> int:
@@ -109,12 +114,15 @@ class OpenedImage:
         """The upright RGB image; raises `InvalidImage`."""
         try:
             self.image.load()
-            _scale_key_like_pixels(self.image, self.png_bit_depth)
+            if isinstance(self.image, PngImagePlugin.PngImageFile):
+                _require_all_rows(self.image, self.data)
+                _scale_key_like_pixels(self.image, bit_depth(self.data))
+            _require_whole_palette(self.image)
             return _as_rgb(_upright(self.image))
         except BOMB_ERRORS as error:
             raise too_many_pixels() from error
         except DECODER_ERRORS as error:
-            raise corrupt(f"its {self.image.format} data cannot be decoded") from error
+            raise _unreadable(f"its {self.image.format} data cannot be decoded") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +146,9 @@ class ExaminedImage:
         _require_size(image.width, image.height)
         if isinstance(image, BmpImagePlugin.BmpImageFile):
             _require_few_runs(image, len(self.data))
-        bit_depth = self.data[_PNG_BIT_DEPTH_AT] if self.format == "PNG" else 8
-        return OpenedImage(image, self.effort.passes, bit_depth)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            _require_plain_samples(image)
+        return OpenedImage(image, self.data, self.effort.passes)
 
 
 def examine(data: bytes) -> ExaminedImage:
@@ -167,7 +176,7 @@ def _opened(format_: Format, data: bytes) -> Image.Image:
     except BOMB_ERRORS as error:
         raise too_many_pixels() from error
     except DECODER_ERRORS as error:
-        raise corrupt(f"its {format_} header cannot be read") from error
+        raise _unreadable(f"its {format_} header cannot be read") from error
     if frames_follow:
         raise InvalidImage("the file holds several frames or pages; send one", code="multi_frame", status=422)
     return image
@@ -196,6 +205,14 @@ def _unsupported_format() -> InvalidImage:
     )
 
 
+def _unreadable(what: str) -> InvalidImage:
+    return InvalidImage(
+        f"the image is broken, or of a rare kind that is not read here: {what}; save it anew as an ordinary PNG",
+        code="corrupt_image",
+        status=422,
+    )
+
+
 def _require_size(width_px: int, height_px: int) -> None:
     if width_px * height_px > MAX_PIXELS:
         raise too_many_pixels()
@@ -219,14 +236,42 @@ def _require_few_runs(image: BmpImagePlugin.BmpImageFile, length_bytes: int) -> 
         )
 
 
-def _scale_key_like_pixels(image: Image.Image, bit_depth: int) -> None:
+def _require_plain_samples(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Pillow takes signed bytes for others, and mixes grey up with an alpha that lies in a plane of its own."""
+    is_signed = image.mode == "L" and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT_TAG, ())
+    is_apart = image.mode in ("LA", "La", "PA") and image.tag_v2.get(_PLANES_TAG) == _PLANES_APART
+    if is_signed or is_apart:
+        raise InvalidImage(
+            "signed samples, and grey with an alpha in a plane of its own, are not read; save it anew as PNG",
+            code="unsupported_mode",
+            status=422,
+        )
+
+
+def _require_all_rows(image: PngImagePlugin.PngImageFile, data: bytes) -> None:
+    """Only where the row that is written last is black do the compressed bytes have to tell whether it is there."""
+    row = last_row(data)
+    if image.crop((0, row, image.width, row + 1)).getbbox() is None and lacks_rows(data):
+        raise corrupt("the PNG ends before its last row")
+
+
+def _require_whole_palette(image: Image.Image) -> None:
+    """To Pillow a colour that a palette lacks is black."""
+    if image.mode != "P":
+        return
+    _, highest = cast(tuple[int, int], image.getextrema())
+    if highest >= len(image.getpalette() or ()) // 3:
+        raise corrupt("its palette lacks a colour that it uses")
+
+
+def _scale_key_like_pixels(image: PngImagePlugin.PngImageFile, depth: int) -> None:
     """Pillow scales pixels of other depths to 8 bits and leaves the transparent colour as the file has it."""
     key = image.info.get("transparency")
     if image.mode == "L" and isinstance(key, int):
-        brightest = (1 << bit_depth) - 1
+        brightest = (1 << depth) - 1
         image.info["transparency"] = (key & brightest) * 255 // brightest
     elif image.mode == "RGB" and isinstance(key, tuple):
-        image.info["transparency"] = tuple(part >> 8 if bit_depth == 16 else part & 255 for part in key)
+        image.info["transparency"] = tuple(part >> 8 if depth == 16 else part & 255 for part in key)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -151,3 +151,47 @@ def test_twelve_bits_are_scaled_as_twelve_whichever_way_up_they_are(orientation)
     begin = len(tiff([(tag, (LONG, [value])) for tag, value in tags]))
     described_as = [(tag, (LONG, [begin if tag == 273 else value])) for tag, value in tags]
     assert (np.asarray(decode_image(tiff(described_as, white))) == 255).all()
+
+
+def laid_out(pieces, order="<", **tags):
+    """An uncompressed TIFF of 48 x 40 pixels, each of ``pieces`` a strip; ``tags`` are added or replaced."""
+
+    def file(begin):
+        at = [begin + sum(map(len, pieces[:index])) for index in range(len(pieces))]
+        strips = {273: (LONG, at), 278: (LONG, [40]), 279: (LONG, list(map(len, pieces)))}
+        own = {int(tag.removeprefix("tag_")): (SHORT, values) for tag, values in tags.items()}
+        return tiff(sorted((dict(described()) | strips | own).items()), b"".join(pieces), order)
+
+    return file(len(file(0)) - sum(map(len, pieces)))
+
+
+@pytest.mark.acceptance("I11")
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("bits", "kind"), [(8, "u1"), (16, "u2")])
+def test_colours_in_planes_of_their_own_come_together(bits, kind, order):
+    values = np.random.default_rng(1).integers(0, 2**bits, (3, 40, 48))
+    planes = [plane.astype(order + kind).tobytes() for plane in values]
+    data = laid_out(planes, order, tag_258=[bits] * 3, tag_262=[2], tag_277=[3], tag_284=[2])
+    assert np.array_equal(np.asarray(decode_image(data)), values.transpose(1, 2, 0) >> (bits - 8))
+
+
+@pytest.mark.acceptance("I11")
+def test_colours_of_every_second_pixel_are_spread_and_bytes_behind_them_are_none():
+    blocks = PIXELS.reshape(20, 2, 24, 2).swapaxes(1, 2).reshape(-1, 4)
+    no_colour = np.full((len(blocks), 2), 128, np.uint8)
+    strip = np.concatenate([blocks, no_colour], axis=1).tobytes()
+    data = laid_out([strip], tag_258=[8] * 3, tag_262=[6], tag_277=[3], tag_530=[2, 2])
+    difference = np.asarray(decode_image(data + b"\xff" * 10_000)).astype(int) - PIXELS[..., np.newaxis]
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.acceptance("I11")
+def test_samples_that_pillow_would_misread_are_refused():
+    bytes_ = PIXELS.tobytes()
+    apart = {"tag_258": [8, 8], "tag_277": [2], "tag_284": [2], "tag_338": [2]}
+    refused = {"signed": laid_out([bytes_], tag_339=[2]), "apart": laid_out([bytes_] * 2, **apart)}
+    for data in refused.values():
+        with pytest.raises(InvalidImage) as refusal:
+            decode_image(data)
+        assert refusal.value.code == "unsupported_mode"
+    assert decode_image(laid_out([bytes_], tag_339=[1])).size == (48, 40)
