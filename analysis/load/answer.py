@@ -132,8 +132,9 @@ def _agreement_clause(summary: RunSummary) -> str:
     unknown = sum(agreement.unknown for agreement in compared)
     images = sum(agreement.agreeing for agreement in compared)
     return (
-        f"; over HTTP every one of {images:,} image answers (distinct images, summed over the valid contenders) "
-        f"equals the in-process prediction{f'; {unknown:,} have none to compare with' if unknown else ''}"
+        f"; over HTTP every one of {images:,} image answers (distinct images, summed over the valid contenders; a cell "
+        "with another answer is invalid) equals the in-process prediction"
+        f"{f'; {unknown:,} have none to compare with' if unknown else ''}"
     )
 
 

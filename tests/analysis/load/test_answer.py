@@ -136,7 +136,9 @@ def test_accuracy_is_not_told_of_weights_that_may_have_seen_the_images(build, tm
 
 @pytest.mark.parametrize("real", [True, False])
 def test_agreement_is_claimed_only_for_images_that_were_compared(build, tmp_path: Path, real: bool) -> None:
-    assert "every one of 800 image answers" in trust_sentence(summary_of(build, tmp_path / "with", data_is_real=real))
+    sentence = trust_sentence(summary_of(build, tmp_path / "with", data_is_real=real))
+    assert "every one of 800 image answers" in sentence
+    assert "a cell with another answer is invalid" in sentence
     folder = build.write(tmp_path / "without", data_is_real=real)
     for path in (folder / "offline").iterdir():
         path.unlink()
