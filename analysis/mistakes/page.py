@@ -40,7 +40,8 @@ def _method(summary: MistakesSummary) -> list[str]:
         "one core set before the import, logits held against a float64 reference, first call and warm-up apart. "
         f"{plan.processes} fresh processes per framework, all ways in random order in every round. Times in ms; a "
         "figure is the median over processes of what each process reports, with the 95 % interval of resampling "
-        "processes. A factor is time with the mistake ÷ time without. Frameworks tie where their intervals overlap.",
+        "processes, but for the mean of ten calls, where it is the middle 95 % of draws. A factor is time with the "
+        "mistake ÷ time without. Frameworks tie where their intervals overlap.",
         *(f"\n**{warning}**" for warning in summary.warnings),
     ]
 

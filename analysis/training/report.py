@@ -72,7 +72,10 @@ def _accuracy_sentence(network: NetworkFigures) -> str:
 
 
 def _comparison_sentence(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    """Whether any two frameworks can be told apart; nothing where there were no two to compare."""
+    """Whether any two networks of one seed can be told apart; nothing where there were no two to compare.
+
+    Of networks, because that is what McNemar's test compares: two seeds of one framework differ, too.
+    """
     if not comparisons:
         return ()
     apart = [
@@ -81,11 +84,12 @@ def _comparison_sentence(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
         for one in comparisons
         if one.corrected_chance <= SIGNIFICANCE
     ]
-    of_all = f"{len(apart)} of {len(comparisons)} pairs of frameworks"
-    found = f"{of_all} ({listed(apart)})" if apart else "no pair of frameworks"
+    of_all = f"{len(apart)} of {len(comparisons)} pairs of networks"
+    found = f"{of_all} ({listed(apart)})" if apart else "no pair of networks"
     return (
         f"On the same test images {found} can be told apart: McNemar's exact test with Holm's correction over "
-        f"{len(comparisons)} pairs, at {SIGNIFICANCE:.0%}.",
+        f"{len(comparisons)} pairs, at {SIGNIFICANCE:.0%}. A pair is one seed in two frameworks; another seed is "
+        "another network, too.",
     )
 
 

@@ -136,17 +136,18 @@ def test_the_report_stands_alone_and_names_every_run(save_run):
 @pytest.mark.parametrize(
     ("chance", "said"),
     [
-        (0.2, "no pair of frameworks can be told apart"),
-        (0.01, "1 of 1 pairs of frameworks (PyTorch and JAX/Flax at 28 px, seed 0) can be told apart"),
+        (0.2, "no pair of networks can be told apart"),
+        (0.01, "1 of 1 pairs of networks (PyTorch and JAX/Flax at 28 px, seed 0) can be told apart"),
     ],
 )
-def test_the_answer_says_whether_frameworks_can_be_told_apart(save_run, chance, said):
+def test_the_answer_says_whether_networks_can_be_told_apart(save_run, chance, said):
     save_run("flax")
     summary = summarise_training(save_run())
     (pair,) = summary.comparisons
     pair = replace(pair, first="pytorch", second="flax", corrected_chance=chance)
     answer = training_report(replace(summary, comparisons=(pair,)), None).answer
     assert said in answer[-1]
+    assert "another seed is another network" in answer[-1]
 
 
 def test_one_framework_alone_is_compared_with_none(save_run):
