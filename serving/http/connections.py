@@ -56,7 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refused = _BAD_REQUEST
         self._beside_bodies_bytes = 0
         self._in_head = False
-        self._brought_body = False
+        self._brought_body = self._brought_end = False
         self._stays_http = False
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -71,11 +71,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn does; what is no whole head afterwards is counted and waited for."""
-        self._brought_body = False
+        """As uvicorn does; what is no whole head afterwards is counted and waited for.
+
+        Not counted is the piece in which a head begins behind another request, most of which is that one's body.
+        """
+        self._brought_body = self._brought_end = False
         self._unset_keepalive_if_required()
         self._parse(data)
-        if self._in_head or self._awaits_end():
+        if (self._in_head and not self._brought_end) or self._awaits_end():
             self._beside_bodies_bytes += len(data)
             if self._beside_bodies_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self._refuse(_HEADERS_TOO_LARGE)
@@ -117,6 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A body has come to its end; that of a request which is parsed once more has not begun."""
+        self._brought_end = True
         if not self._stays_http:
             super().on_message_complete()
 

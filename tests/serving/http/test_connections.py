@@ -164,6 +164,13 @@ def test_what_stands_between_the_pieces_of_a_body_is_counted_from_piece_to_piece
     assert wire.writes[0].startswith(b"HTTP/1.1 200")
 
 
+def test_a_head_that_begins_behind_a_large_body_is_as_long_as_it_is():
+    body, last = b"b" * (2 * MAX_HEADER_BYTES), POST % b"echo"
+    large = (POST % b"nothing").replace(b"Length: 2\r\n\r\nhi", b"Length: %d\r\n\r\n%b" % (len(body), body))
+    wire, _ = asyncio.run(answered_by(GuardedProtocol, [large + last[:20], last[20:]]))
+    assert [written[:12] for written in wire.writes] == [b"HTTP/1.1 404", b"HTTP/1.1 200"]
+
+
 def test_who_sends_on_behind_an_early_answer_gets_no_second_one():
     sent = [CHUNKED % b"nothing", *pieces_of(b"0\r\na:" + b"b" * 100_000)]
     wire, _ = asyncio.run(answered_by(GuardedProtocol, sent))
