@@ -50,6 +50,12 @@ def test_a_framework_exports_proved_artifacts_and_leaves_current_ones_alone(fram
     assert steps == ["artifacts are up to date"]
 
 
+def test_artifacts_are_made_and_proved_on_the_processor_whatever_the_environment_says_of_cards(settings, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    (made,) = export_all(replace(settings, formats=("stablehlo",)), silent)
+    assert made.manifest.parity.largest_difference < 1e-4
+
+
 def test_a_damaged_artifact_is_noticed_and_made_again(settings):
     settings = replace(settings, formats=("onnx",))
     (made,) = export_all(settings, silent)

@@ -184,8 +184,8 @@ class Trainer:
             name, _, part = key.rpartition(".")
             tensor = tensors[name]
             value = torch.from_numpy(array.copy())
-            # Moments lie in memory as their kernel does, which a fused step relies on.
-            moment = torch.empty_like(tensor).copy_(value) if part != "step" else value
+            # A fused step relies on moments that lie in memory as their kernel does, and on all of it on one device.
+            moment = torch.empty_like(tensor).copy_(value) if part != "step" else value.to(tensor.device)
             self._optimizer.state[tensor][part] = moment
 
     def _loss(self, batch: Batch) -> torch.Tensor:

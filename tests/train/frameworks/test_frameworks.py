@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from contract.architecture import is_trained
 from contract.errors import InvalidSettings
 from contract.reference import reference_logits
+from train.export import ON_THE_PROCESSOR
 from train.frameworks import FRAMEWORKS, load_framework
 from train.initial_weights import initial_weights
 
@@ -36,7 +37,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Fou
     def run(framework: str, spec: str) -> Found:
         if (framework, spec) not in cache:
             output = tmp_path_factory.mktemp("probe") / f"{framework}-{spec}.npz"
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            environment = {**os.environ, **ON_THE_PROCESSOR, "PYTHONPATH": str(ROOT)}
             subprocess.run([sys.executable, PROBE, framework, spec, output], check=True, cwd=ROOT, env=environment)
             with np.load(output, allow_pickle=False) as arrays:
                 cache[framework, spec] = {name: arrays[name].astype(np.float64) for name in arrays}
@@ -116,7 +117,7 @@ def test_resnet18s_gradients_differ_by_rounding_at_the_corner_of_its_relus_and_b
     # The same network in the same framework: float32 against float64 differs as much as the frameworks do among
     # each other, because a handful of 3.5 million values fall on the other side of zero; without a corner it does not.
     corner_probe = PROBE.with_name("corner_probe.py")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **ON_THE_PROCESSOR, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, corner_probe], check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
