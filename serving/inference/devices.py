@@ -10,6 +10,8 @@ from typing import Literal
 from contract.errors import DeviceUnavailable, InvalidSettings
 
 DeviceKind = Literal["cpu", "cuda"]
+# In an environment of its own: pip takes a CPU build for the one that is asked for, where there is one.
+NEXT_BUILD = "Next: make install DEVICE=cuda VENV=.venv-gpu, or --device cpu"
 
 
 @dataclass(frozen=True, slots=True)

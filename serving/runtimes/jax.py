@@ -12,9 +12,11 @@ import numpy as np
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable, ManifestInvalid
 from contract.manifest import Artifact
-from serving.inference.devices import Device
+from serving.inference.devices import NEXT_BUILD, Device
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
+# XLA's own kernels for products take TensorFloat-32 whatever the environment says; NVIDIA's libraries heed it.
+ON_A_CARD = {"xla_gpu_enable_triton_gemm": False}
 
 
 class JaxModel:
@@ -44,8 +46,7 @@ class JaxRuntime:
             self._device = jax.devices("gpu" if device.is_cuda else "cpu")[device.index]
         except (RuntimeError, IndexError) as error:
             raise DeviceUnavailable(
-                f"{device} was asked for; JAX {jax.__version__} does not have it: {error}. "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                f"{device} was asked for; JAX {jax.__version__} does not have it: {error}. " + NEXT_BUILD
             ) from error
         # A host array given to a compiled program goes there by itself, which costs half of an explicit copy.
         jax.config.update("jax_default_device", self._device)
@@ -62,7 +63,8 @@ class JaxRuntime:
                 f"{artifact.name} was exported for {', '.join(exported.platforms)}, not for {platform}. "
                 "Next: hemabench export --force"
             )
-        return JaxModel(jax.jit(exported.call))
+        options = ON_A_CARD if platform == "cuda" else None
+        return JaxModel(jax.jit(exported.call, compiler_options=options))
 
     def compilations(self) -> int:
         """As JAX itself reports them, one for each program and batch size that it meets."""

@@ -7,7 +7,7 @@ import onnxruntime
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
-from serving.inference.devices import Device, name_of_card
+from serving.inference.devices import NEXT_BUILD, Device, name_of_card
 from serving.runtimes.base import require_lone_file
 
 
@@ -51,7 +51,7 @@ class OnnxRuntime:
         if self._device.is_cuda and self._providers[0] != "CUDAExecutionProvider":
             raise DeviceUnavailable(
                 f"{self._device} was asked for; ONNX Runtime {onnxruntime.__version__} took {self._providers[0]}. "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                + NEXT_BUILD
             )
         session.disable_fallback()  # a call that fails on a card would be made again, and all others, on the CPU
         return OnnxModel(session, manifest.input_name, manifest.output_name)
@@ -83,8 +83,7 @@ class OnnxRuntime:
             return ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise DeviceUnavailable(
-                f"{self._device} was asked for; this build of ONNX Runtime has no CUDA provider. "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                f"{self._device} was asked for; this build of ONNX Runtime has no CUDA provider. " + NEXT_BUILD
             )
         cuda = {
             "device_id": str(self._device.index),

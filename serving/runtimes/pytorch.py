@@ -10,7 +10,7 @@ from torch.export.passes import move_to_device_pass
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable
 from contract.manifest import Artifact
-from serving.inference.devices import Device
+from serving.inference.devices import NEXT_BUILD, Device
 
 
 class PyTorchModel:
@@ -39,10 +39,11 @@ class PyTorchRuntime:
     name = "pytorch"
 
     def __init__(self, device: Device, threads: int) -> None:
-        if device.is_cuda and device.index >= torch.cuda.device_count():
+        # PyTorch counts the driver's cards, also those of a driver that is too old for its build of CUDA.
+        cards = torch.cuda.device_count() if device.is_cuda and torch.cuda.is_available() else 0
+        if device.is_cuda and device.index >= cards:
             raise DeviceUnavailable(
-                f"{device} was asked for; PyTorch {torch.__version__} sees {torch.cuda.device_count()} card(s). "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                f"{device} was asked for; PyTorch {torch.__version__} can use {cards} card(s). " + NEXT_BUILD
             )
         self._device = torch.device(str(device))
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from typing import cast
 from contract.arrays import FloatArray
 from contract.errors import DeviceUnavailable, ManifestInvalid
 from contract.manifest import Artifact
-from serving.inference.devices import Device
+from serving.inference.devices import NEXT_BUILD, Device
 
 # TensorFlow Lite imports JAX wherever it is installed. One process holds one framework, so here it is not to be found.
 cast(dict[str, ModuleType | None], sys.modules).setdefault("jax", None)
@@ -43,8 +43,7 @@ def require_placed(variables: Iterable[tf.Variable], device: str) -> None:
     for variable in variables:
         if not variable.device.endswith(device.replace("/", ":")):
             raise DeviceUnavailable(
-                f"{device} was asked for; TensorFlow {tf.__version__} put weights on {variable.device}. "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                f"{device} was asked for; TensorFlow {tf.__version__} put weights on {variable.device}. " + NEXT_BUILD
             )
 
 
@@ -57,8 +56,7 @@ class TensorFlowRuntime:
         cards = tf.config.list_physical_devices("GPU")
         if device.is_cuda and device.index >= len(cards):
             raise DeviceUnavailable(
-                f"{device} was asked for; TensorFlow {tf.__version__} sees {len(cards)} card(s). "
-                "Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu"
+                f"{device} was asked for; TensorFlow {tf.__version__} sees {len(cards)} card(s). " + NEXT_BUILD
             )
         tf.config.set_visible_devices([cards[device.index]] if device.is_cuda else [], "GPU")
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -108,7 +108,7 @@ def export_stablehlo(path: Path, side: int) -> None:
 
     (batch,) = jax.export.symbolic_shape("batch")
     shape = jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32)
-    path.write_bytes(jax.export.export(jax.jit(forward), platforms=["cpu"])(shape).serialize())
+    path.write_bytes(jax.export.export(jax.jit(forward), platforms=["cpu", "cuda"])(shape).serialize())
 
 
 def export(format_: str, artifacts: Path, side: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inference.devices import count_cuda_cards
+from serving.inference.devices import NEXT_BUILD, count_cuda_cards
 from serving.runtimes import RUNTIMES, tolerance_of
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,26 @@ try:
     require_placed(model.function.variables, "/GPU:0")
 except DeviceUnavailable as refused:
     print("RESULT" + str(refused))
+"""
+
+OLD_DRIVER = """
+import torch
+from contract.errors import DeviceUnavailable
+from serving.inference.devices import Device
+from serving.runtimes.pytorch import PyTorchRuntime
+
+torch.cuda.is_available, torch.cuda.device_count = (lambda: False), (lambda: 1)
+try:
+    PyTorchRuntime(Device("cuda", 0), 1)
+except DeviceUnavailable as refused:
+    print("RESULT" + str(refused))
+"""
+OPTIONS = """
+import jax
+from serving.runtimes.jax import ON_A_CARD
+
+jax.config.update("jax_platforms", "cpu")
+print("RESULT" + str(jax.jit(lambda number: number + 1, compiler_options=ON_A_CARD)(1)))
 """
 
 REPLAY = """
@@ -110,8 +130,13 @@ def test_no_framework_takes_the_processor_in_place_of_a_card(name, artifacts_of)
     entry = require_installed(name)
     refusal = json.loads(result_of(LOAD, name, str(artifacts_of(entry.format)), "99"))
     assert refusal.startswith("cuda:99 was asked for")
-    assert refusal.endswith("Next: pip install -c constraints.txt -e '.[gpu]', or --device cpu")
+    assert refusal.endswith(NEXT_BUILD)
     assert len(refusal.splitlines()) == 1
+
+
+def test_a_card_whose_driver_is_too_old_for_pytorch_is_refused():
+    require_installed("pytorch")
+    assert "can use 0 card(s)" in result_of(OLD_DRIVER)
 
 
 def test_weights_that_tensorflow_put_elsewhere_are_noticed(artifacts_of):
@@ -120,11 +145,18 @@ def test_weights_that_tensorflow_put_elsewhere_are_noticed(artifacts_of):
     assert "put weights on /job:localhost/replica:0/task:0/device:CPU:0" in refusal
 
 
+def test_xla_knows_the_options_that_keep_products_on_a_card_in_float32():
+    require_installed("jax")
+    assert result_of(OPTIONS).strip() == "2"  # it refuses a program with an option that it does not know
+
+
 @needs_a_card
 @pytest.mark.parametrize("name", ON_A_CARD)
 def test_on_a_card_a_runtime_gives_the_reference_logits_says_where_and_leaves_room(name, artifacts_of):
     entry = require_installed(name)
-    largest, facts = json.loads(result_of(LOAD, name, str(artifacts_of(entry.format)), "0"))
+    answer = json.loads(result_of(LOAD, name, str(artifacts_of(entry.format)), "0"))
+    assert isinstance(answer, list), answer  # else a refusal in words
+    largest, facts = answer
     assert largest < max(1e-3, tolerance_of(name).absolute)
     assert facts["device_name"]
     assert any(word in facts["device"].lower() for word in ("cuda", "gpu"))
