@@ -197,7 +197,7 @@ class _Measuring:
                 fewest=self.plan.fewest_calls,
                 most=self.plan.most_calls,
                 limit_ns=self.plan.block_ns,
-                event_calls=EVENT_CALLS,
+                event_calls=event_calls(self.plan, expected_ns),
             )
         )
         after = [thread_times_ns(pid) for pid in sleepers]
@@ -218,6 +218,11 @@ class _Measuring:
             to_host_ns=reply.to_host_ns,
             energy_mj=reply.energy_mj,
         )
+
+
+def event_calls(plan: ComputePlan, expected_ns: int) -> int:
+    """For the card's own clock, and as many copies: no more than a block holds, or they would outlast it many times."""
+    return max(plan.fewest_calls, min(EVENT_CALLS, plan.block_ns // expected_ns))
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import pytest
 from analysis.compute.runs import load_compute_run
 from contract.errors import RunInvalid
 from contract.records.compute import BLOCKS_FILE, LIMITS_FILE, SITTING_FILE
-from loadtest.compute.measure import LONG_CALL_NS, SETTLING_CALLS, measure_compute
-from loadtest.compute.planning import ComputeSettings, profile_named
+from loadtest.compute.measure import EVENT_CALLS, LONG_CALL_NS, SETTLING_CALLS, event_calls, measure_compute
+from loadtest.compute.planning import ComputeSettings, plan_compute, profile_named
 
 RUNTIMES = {"onnx", "null"}
 
@@ -37,6 +37,13 @@ def test_a_run_holds_every_shape_of_every_process(small_run):
     assert len(run.first_calls) == len(RUNTIMES) * 2 * len(run.plan.shapes)
     assert len(run.blocks) == len(run.first_calls) * run.plan.rounds
     assert all(run.plan.fewest_calls <= len(block.took_ns) <= run.plan.most_calls for block in run.blocks)
+
+
+def test_a_cards_own_clock_times_no_more_calls_than_a_block_holds(tmp_path):
+    plan = plan_compute(ComputeSettings(profile=profile_named("card"), artifacts=tmp_path, runtimes=("null",)))
+    assert event_calls(plan, expected_ns=plan.block_ns // 1_000) == EVENT_CALLS
+    assert event_calls(plan, expected_ns=plan.block_ns // 5) == 5
+    assert event_calls(plan, expected_ns=plan.block_ns * 10) == plan.fewest_calls
 
 
 def test_turns_are_interleaved(small_run):
