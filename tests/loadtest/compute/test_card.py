@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from contract.records.compute import Shape
 from loadtest.compute.energy import energy_counter
-from loadtest.compute.limits import CARD_PRECISIONS, measure_limits
+from loadtest.compute.limits import CARD_PRECISIONS, measure_limits, torch_peak
 from loadtest.compute.transfers import transfer_times_ns
 from loadtest.compute.worker import Command
 from loadtest.service.processes import own_cores
@@ -30,6 +31,14 @@ def test_a_framework_that_was_kept_out_of_the_process_copies_nothing(monkeypatch
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setitem(sys.modules, "jax", None)
     assert transfer_times_ns("cuda:0", IMAGES, LOGITS, 3) == ((), ())
+
+
+@pytest.mark.parametrize(("device", "in_columns"), [("cpu", False), ("cuda:0", True)])
+def test_the_right_factor_of_a_cards_int8_product_lies_in_columns(device, in_columns):
+    torch = Mock(__version__="2")
+    torch_peak(torch, device, "int8")
+    drawn = torch.randint.return_value
+    assert torch._int_mm.call_args.args == (drawn, drawn.t.return_value if in_columns else drawn)
 
 
 @needs_a_card
