@@ -8,6 +8,7 @@ Every file has
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -111,6 +112,8 @@ def load_framework(name: str) -> Framework:
     if name not in FRAMEWORKS:
         raise InvalidSettings(f"no framework is called {name!r}; choose one of: {', '.join(FRAMEWORKS)}")
     entry = FRAMEWORKS[name]
+    # Read when a card is opened: float32 is TensorFloat-32 there by default, in each framework for other layers.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     try:
         return import_module(entry.module)  # type: ignore[return-value]  # a module offers these names itself
     except ModuleNotFoundError as missing:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,14 @@ def test_resnet18s_gradients_differ_by_rounding_at_the_corner_of_its_relus_and_b
     assert found["smooth"] < 1e-4
     assert found["signs"] < 1000
     assert found["relu"] < (probe.EFFORTS["resnet18"].gradient_tolerance if found["signs"] else 1e-4)
+
+
+def test_a_framework_that_trains_on_a_card_is_kept_from_tensorfloat_32(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    monkeypatch.setitem(FRAMEWORKS, "pytorch", replace(FRAMEWORKS["pytorch"], module="json"))
+    load_framework("pytorch")
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
 def test_an_unknown_framework_is_answered_with_the_known_ones():
