@@ -48,7 +48,9 @@ CODES = {
         422,
         "The image has more than 25 million pixels, or far fewer where they are slow to unfold (a BMP in run lengths).",
     ),
-    "value_out_of_range": Code(422, "A value of the tensor is not finite, or absurdly far from [-1, 1]."),
+    "value_out_of_range": Code(
+        422, "A value of the tensor is not finite, or far from [-1, 1]: pixels that were not scaled, say."
+    ),
     "unsupported_mode": Code(
         422, "The pixels are of a kind that has no agreed meaning as a colour, or that is not read."
     ),

@@ -26,8 +26,9 @@ MAX_BATCH = 32
 MAX_ID_CHARACTERS = 256
 # The JSON before binary data only describes it, and so does a list of outputs.
 MAX_DESCRIPTION_BYTES = 65_536
-# Far outside [-1, 1], which the models are trained on, and far too small to overflow inside them.
-LARGEST_VALUE = 10_000.0
+# Well outside [-1, 1], which the models are trained on. Pixels that nobody scaled, from 0 to 255, are above it:
+# they would get an answer, and a sure one.
+LARGEST_VALUE = 16.0
 _LITTLE_ENDIAN = np.dtype("<f4")
 
 
@@ -127,7 +128,7 @@ def images_of(request: InferenceRequest, binary: memoryview, input_name: str, re
     """The images (n, side, side, 3) of ``request``, with 1 <= n <= `MAX_BATCH`.
 
     Raises `Refusal`: 400 ``bad_tensor`` for a wrong name, datatype, shape or size, 413
-    ``batch_too_large``, 422 ``value_out_of_range`` where a value is not finite or absurd.
+    ``batch_too_large``, 422 ``value_out_of_range`` where a value is not finite or far from [-1, 1].
     """
     (tensor,) = request.inputs
     if request.id is not None and len(request.id) > MAX_ID_CHARACTERS:
@@ -141,7 +142,7 @@ def images_of(request: InferenceRequest, binary: memoryview, input_name: str, re
         images = _from_binary(tensor, binary)
     if not (images.max() <= LARGEST_VALUE and images.min() >= -LARGEST_VALUE):  # false for NaN, as it must be
         raise Refusal(
-            f"every value of {input_name!r} must be finite and within ±{LARGEST_VALUE:,.0f}; "
+            f"every value of {input_name!r} must be finite and within ±{LARGEST_VALUE:g}; "
             "the models are trained on [-1, 1], which is pixel / 127.5 - 1",
             code="value_out_of_range",
             status=422,
