@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.compute.measures import images_of, of_calls, over_processes
-from analysis.statistics import Absent, Figure, percentile
+from analysis.compute.measures import images_of, over_processes, percentile_of_calls
+from analysis.statistics import Absent, Figure
 from contract.records.compute import CallBlock
 
 MJ_PER_J = 1_000
@@ -16,7 +16,7 @@ MJ_PER_J = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnCard:
-    """Medians of all calls, each absent where the framework or the driver does not tell; energy is over processes."""
+    """Medians of all calls, absent where framework or driver do not tell; intervals are over processes."""
 
     event_p50_ns: Figure
     to_card_p50_ns: Figure
@@ -26,18 +26,18 @@ class OnCard:
 
 def on_card(processes: Sequence[Sequence[CallBlock]], rng: np.random.Generator) -> OnCard:
     """Of the ``processes`` of one cell, each with its blocks."""
-    blocks = [block for process in processes for block in process]
+
+    def median(times_of: Callable[[CallBlock], Sequence[int]], otherwise: str) -> Figure:
+        times = [np.array([time for block in process for time in times_of(block)], np.int64) for process in processes]
+        found = [some for some in times if len(some)]
+        return percentile_of_calls(found, 0.5, rng) if found else Absent(otherwise)
+
     return OnCard(
-        event_p50_ns=_median([block.event_ns for block in blocks], "no clock of the card was read"),
-        to_card_p50_ns=_median([block.to_card_ns for block in blocks], "this framework copies inside a call only"),
-        to_host_p50_ns=_median([block.to_host_ns for block in blocks], "this framework copies inside a call only"),
+        event_p50_ns=median(lambda block: block.event_ns, "no clock of the card was read"),
+        to_card_p50_ns=median(lambda block: block.to_card_ns, "this framework copies inside a call only"),
+        to_host_p50_ns=median(lambda block: block.to_host_ns, "this framework copies inside a call only"),
         energy_j_per_image=_energy(processes, rng),
     )
-
-
-def _median(times: Sequence[Sequence[int]], otherwise: str) -> Figure:
-    found = np.concatenate([np.array(some, np.int64) for some in times])
-    return of_calls(percentile(found, 0.5)) if len(found) else Absent(otherwise)
 
 
 def _energy(processes: Sequence[Sequence[CallBlock]], rng: np.random.Generator) -> Figure:

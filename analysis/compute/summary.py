@@ -17,9 +17,9 @@ from analysis.compute.measures import (
     calls_of,
     cpu_s_per_image,
     images_per_s,
-    of_calls,
     of_processes,
     over_processes,
+    percentile_of_calls,
 )
 from analysis.compute.runs import ComputeRun
 from analysis.compute.scaling import Crossing, Medians, Scaling, crossings, scaling_of
@@ -28,7 +28,6 @@ from analysis.statistics import (
     Absent,
     Estimate,
     Figure,
-    percentile,
     ratio_of_medians,
     resample_median,
 )
@@ -45,7 +44,7 @@ BASELINE = "pytorch"
 class ComputeCell:
     """One runtime with a number of threads at one shape.
 
-    Percentiles are of all calls of all processes; rates, ratios and first calls are over processes.
+    Percentiles are of all calls of all processes; their intervals, rates, ratios and first calls are over processes.
     ``card`` is None on the processor. ``reasons`` say why its numbers must not be compared, ``warnings`` what to know
     of them.
     """
@@ -191,20 +190,20 @@ def _cell(
 ) -> ComputeCell:
     runtime, threads, shape = place
     rng = _stream(run, place)
-    calls = np.concatenate([block.took_ns for block in blocks])
     processes = list(of_processes(blocks).values())
-    p50 = of_calls(percentile(calls, 0.5))
+    calls = [calls_of(process) for process in processes]
+    p50, p90, p99 = (percentile_of_calls(calls, share, rng) for share in (0.5, 0.9, 0.99))
     spec = None if runtime == NULL_RUNTIME else _spec_of(run, runtime)
     precision = run.plan.precisions[runtime]
     return ComputeCell(
         runtime=runtime,
         threads=threads,
         shape=shape,
-        calls=len(calls),
+        calls=sum(len(block.took_ns) for block in blocks),
         processes=len(processes),
         p50_ns=p50,
-        p90_ns=of_calls(percentile(calls, 0.9)),
-        p99_ns=of_calls(percentile(calls, 0.99)),
+        p90_ns=p90,
+        p99_ns=p99,
         images_per_s=over_processes(processes, images_per_s, rng),
         cpu_s_per_image=over_processes(processes, cpu_s_per_image, rng),
         first_call_ns=across_processes([first.took_ns for first in firsts], rng),

@@ -27,9 +27,8 @@ def times_table(summary: ComputeSummary, threads: int) -> WordTable:
     """One row per cell with ``threads``: what a call takes."""
     return WordTable(
         title=f"One call of predict, {_threads(threads)}",
-        note="Host array in, host logits out, in ms, with 95 % intervals. Percentiles of all calls, between order "
-        "statistics, which takes calls as independent: another process may differ by more; ratios and first calls over "
-        f"processes, which are resampled whole. {FEW_PROMISE}",
+        note="Host array in, host logits out, in ms, with 95 % intervals. Percentiles are of all calls; all "
+        f"intervals are over processes, which are resampled whole. {FEW_PROMISE}",
         headings=(*PLACE, "calls", "p50", "p90", "p99", f"÷ {runtime_name(summary.baseline)}", "first call", "verdict"),
         labels=len(PLACE),
         rows=tuple(_times_row(summary, cell) for cell in summary.of_threads(threads)),

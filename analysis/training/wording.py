@@ -63,8 +63,8 @@ COMMON_ERRORS_HEADINGS = (
 )
 COMMON_ERRORS_NOTE = (
     "All runs of a network, whatever their framework; together: the class with the largest mean of their calibrated "
-    "probabilities, with Wilson's interval. What every run gets wrong another seed will hardly mend: the network cannot "
-    "tell it, or its label is in doubt."
+    "probabilities, with Wilson's interval. What every run gets wrong another seed will hardly mend: the network "
+    "cannot tell it, or its label is in doubt."
 )
 
 

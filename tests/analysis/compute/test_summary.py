@@ -42,6 +42,19 @@ def test_a_percentile_that_takes_more_calls_is_not_printed(make_run):
     assert isinstance(many.p99_ns, Estimate)
 
 
+def test_the_interval_of_a_percentile_holds_every_process_where_they_differ(make_run):
+    run = make_run()
+    slower = {1: 1, 2: 2, 3: 3}
+    blocks = tuple(
+        replace(block, took_ns=tuple(took * slower[block.sitting.repetition] for took in block.took_ns))
+        for block in run.blocks
+    )
+    found = cell(summarise_compute(replace(run, blocks=blocks)), "jax", LARGE).p50_ns
+    plain = cell(summarise_compute(run), "jax", LARGE).p50_ns
+    assert (found.low, found.high) == pytest.approx((plain.value, 3 * plain.value), rel=0.02)
+    assert "3 processes" in found.of
+
+
 def test_one_process_has_times_and_no_interval_over_processes(make_run):
     alone = cell(summarise_compute(make_run(processes=1)), "jax")
     assert isinstance(alone.p50_ns, Estimate)
