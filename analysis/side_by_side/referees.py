@@ -23,7 +23,6 @@ from contract.records.referees import (
     LATEST_SEND_NS,
     LOADGEN,
     LOCUST,
-    PAUSING_WIRE,
     SERVER,
     SINGLE_STREAM,
     WIRE,
@@ -36,13 +35,7 @@ from contract.storage import read_json
 from contract.timing import NS_PER_MS
 
 DRAWS = 2_000
-CLIENT_NAMES = {
-    LOCUST: "HemaBench (Locust)",
-    LOADGEN: "MLPerf LoadGen",
-    WRK: "wrk",
-    WIRE: "raw sockets",
-    PAUSING_WIRE: "raw sockets, pausing",
-}
+CLIENT_NAMES = {LOCUST: "HemaBench (Locust)", LOADGEN: "MLPerf LoadGen", WRK: "wrk", WIRE: "raw sockets"}
 SCENARIO_NAMES = {SINGLE_STREAM: "SingleStream", SERVER: "Server"}
 LIMITS = {"p50": 0.05, "p99": 0.15}
 MOST_ADDED_MS = 0.35
@@ -54,7 +47,11 @@ MEASURES: dict[str, Measure] = {"p50": lambda window: window.p50_ns, "p99": lamb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFigures:
-    """One client at one service in one scenario; each figure is the median over rounds."""
+    """One client at one service in one scenario; each figure is the median over rounds.
+
+    ``inside_ms`` is what the service says of the same requests, ``outside_ms`` what is left of p50: absent
+    where the client does not read it.
+    """
 
     client: str
     scenario: RefereeScenario
@@ -62,6 +59,8 @@ class ClientFigures:
     requests: int
     p50_ms: Estimate
     p99_ms: Estimate
+    inside_ms: Figure
+    outside_ms: Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ def _figures(windows: list[RefereeWindow], rng: np.random.Generator) -> ClientFi
     p50, p99 = (
         across_runs([measure(each) / NS_PER_MS for each in windows], rng, DRAWS) for measure in MEASURES.values()
     )
-    first = windows[0]
+    first, inside, outside = windows[0], *_inside_and_outside(windows)
     return ClientFigures(
         client=first.client,
         scenario=first.scenario,
@@ -156,7 +155,17 @@ def _figures(windows: list[RefereeWindow], rng: np.random.Generator) -> ClientFi
         requests=sum(window.requests for window in windows),
         p50_ms=p50,
         p99_ms=p99,
+        inside_ms=across_runs(inside, rng, DRAWS) if inside else Absent("not read"),
+        outside_ms=across_runs(outside, rng, DRAWS) if outside else Absent("not read"),
     )
+
+
+def _inside_and_outside(windows: list[RefereeWindow]) -> tuple[list[float], list[float]]:
+    """Per round the service's own median, and the client's less that; both empty where a round has none."""
+    pairs = [(window.service_p50_ns, window.p50_ns) for window in windows]
+    inside = [own / NS_PER_MS for own, _ in pairs if own is not None]
+    outside = [(p50 - own) / NS_PER_MS for own, p50 in pairs if own is not None]
+    return (inside, outside) if len(inside) == len(pairs) else ([], [])
 
 
 def _agreement(
@@ -248,7 +257,7 @@ def _quotes(comparison: RefereeComparison) -> list[tuple[str, ...]]:
     ]
 
 
-_FIGURES = ("scenario", "client", "service", "p50 ms", "p99 ms", "requests")
+_FIGURES = ("scenario", "client", "service", "p50 ms", "p99 ms", "inside, ms", "outside, ms", "requests")
 _AGREEMENT = ("scenario", "referee", "", "ours − floor, ms", "referee's − floor, ms", "ratio", "limit", "")
 _COSTS = ("cost of watching", "promised", "measured", "")
 _QUOTES = ("client", "scenario", "service", "its own words", "rounds")
@@ -256,7 +265,8 @@ _QUOTES = ("client", "scenario", "service", "its own words", "rounds")
 
 def _figures_row(figures: ClientFigures) -> list[str]:
     who = [SCENARIO_NAMES[figures.scenario], CLIENT_NAMES[figures.client], runtime_name(figures.service)]
-    return [*who, _shown(figures.p50_ms), _shown(figures.p99_ms), f"{figures.requests:,}"]
+    times = (figures.p50_ms, figures.p99_ms, figures.inside_ms, figures.outside_ms)
+    return [*who, *map(_shown, times), f"{figures.requests:,}"]
 
 
 def _agreement_row(agreement: Agreement) -> list[str]:
@@ -328,11 +338,11 @@ def referees_page(summary: RefereeSummary) -> str:
             f"client on {cores_words(comparison.client_cores)}. All send one PNG of {comparison.image_bytes:,} bytes. "
             f"SingleStream is one connection; Server is Poisson arrivals at {comparison.arrival_rate_per_s:g}/s, timed "
             f"from the scheduled instant. {rounds} rounds in an order drawn anew each time; figures are their medians, "
-            f"intervals resample whole rounds. {FEW_PROMISE} A client's floor is its median at the null service."
-            + _pause_words(comparison),
+            f"intervals resample whole rounds. {FEW_PROMISE} A client's floor is its median at the null service.",
             "",
             *markdown_table(_FIGURES, [_figures_row(each) for each in summary.figures]),
             "",
+            *_inside_words(comparison),
             "## Agreement",
             "",
             *agreement_lines(summary),
@@ -352,13 +362,21 @@ def referees_page(summary: RefereeSummary) -> str:
     )
 
 
-def _pause_words(comparison: RefereeComparison) -> str:
-    if not comparison.pause_ns:
-        return ""
-    return (
-        f" The raw sockets that pause wait {comparison.pause_ns / NS_PER_MS:.3f} ms before each request: so the null "
-        "service rests as long between theirs as between ours."
-    )
+def _inside_words(comparison: RefereeComparison) -> list[str]:
+    """How much the service itself changed from window to window; nothing where no client read it."""
+    told = [
+        window.service_p50_ns / NS_PER_MS
+        for window in comparison.windows
+        if window.scenario == SINGLE_STREAM and not window.is_floor and window.service_p50_ns is not None
+    ]
+    if not told:
+        return []
+    return [
+        "Inside is the median of what the service says of the same requests (`Server-Timing`), outside what is left of "
+        f"p50. One request at a time, the service itself took {min(told):.3f} to {max(told):.3f} ms in {len(told)} "
+        "windows: what differs there is the machine, whoever asks.",
+        "",
+    ]
 
 
 def agreement_lines(summary: RefereeSummary) -> list[str]:

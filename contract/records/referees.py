@@ -14,7 +14,6 @@ LOCUST = "locust"
 LOADGEN = "loadgen"
 WRK = "wrk"
 WIRE = "wire"
-PAUSING_WIRE = "pausing_wire"  # the same, as seldom as ours
 
 # MLPerf's names: one request after the other, and requests at instants drawn in advance.
 SINGLE_STREAM: Final = "single_stream"
@@ -30,6 +29,7 @@ class RefereeWindow:
     """One client, one service, one scenario, once. ``p50_ns`` and ``p99_ns`` are what the client itself reports.
 
     From sending in a single stream, from the scheduled instant in a server's schedule.
+    ``service_p50_ns`` is the median of what the service says of the same requests, where the client reads it.
     ``said`` is the client's own verdict, in its words, where it has one.
     """
 
@@ -42,6 +42,7 @@ class RefereeWindow:
     p50_ns: int
     p99_ns: int
     said: str | None = None
+    service_p50_ns: int | None = None  # none in records from before it was kept
 
     @property
     def is_floor(self) -> bool:
@@ -67,11 +68,7 @@ class GeneratorStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefereeComparison:
-    """All windows, and what they were measured with. ``missing`` says why a client was left out.
-
-    The pausing client waits for ``pause_ns`` before each request, so that the null service rests as
-    long between its requests as between ours.
-    """
+    """All windows, and what they were measured with. ``missing`` says why a client was left out."""
 
     environment: Environment
     measured_at: str
@@ -85,4 +82,3 @@ class RefereeComparison:
     windows: tuple[RefereeWindow, ...]
     generator_steps: tuple[GeneratorStep, ...]
     missing: dict[str, str]
-    pause_ns: int = 0  # none in records from before there was such a client

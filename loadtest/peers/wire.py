@@ -12,11 +12,12 @@ import socket
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from contract.errors import InvalidSettings, ServiceFailed
-from contract.timing import NS_PER_S
+from contract.errors import ServiceFailed
+from contract.timing import NS_PER_S, TIMING_HEADER, TOTAL, parse_server_timing
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"content-length:"
+_TIMING = TIMING_HEADER.lower().encode() + b":"
 _OK = b" 200 "
 _TIMEOUT_S = 10.0
 _CHUNK_BYTES = 65_536
@@ -24,11 +25,18 @@ _CHUNK_BYTES = 65_536
 
 @dataclass(slots=True)
 class Loop:
-    """What a closed loop saw. ``round_trips_ns`` in the order of their ends, failures included."""
+    """What a closed loop saw. ``round_trips_ns`` and ``heads`` in the order of their ends, failures included."""
 
     round_trips_ns: list[int] = field(default_factory=list)
+    heads: list[bytes] = field(default_factory=list)
     failures: int = 0
     elapsed_ns: int = 0
+
+    def service_ns(self) -> list[int]:
+        """What the service says that each answer took inside it; nothing where an answer does not say."""
+        told = (parse_server_timing(_field(head, _TIMING).decode("latin-1")).get(TOTAL) for head in self.heads)
+        found = [total for total in told if total is not None]
+        return found if len(found) == len(self.heads) else []
 
 
 @dataclass(slots=True)
@@ -47,20 +55,15 @@ def request_bytes(host: str, port: int, path: str, content_type: str, body: byte
     return head.encode() + body
 
 
-def closed_loop(
-    host: str, port: int, request: bytes, *, connections: int, duration_s: float, pause_ns: int = 0
-) -> Loop:
+def closed_loop(host: str, port: int, request: bytes, *, connections: int, duration_s: float) -> Loop:
     """Send ``request`` over ``connections`` at once, each again as soon as it was answered, for ``duration_s``.
 
-    A single connection may pause for ``pause_ns`` before it sends again, as a client that has more to do than this one.
     What is under way at the end is waited for and counted. Raises `ServiceFailed` where the
     service closes a connection or does not answer for 10 s.
     """
-    if pause_ns and connections != 1:
-        raise InvalidSettings(f"one connection may pause, not {connections}: the others would wait, too")
     open_connections = [_connect(host, port) for _ in range(connections)]
     try:
-        return _run(open_connections, request, duration_s, pause_ns)
+        return _run(open_connections, request, duration_s)
     except OSError as error:
         raise ServiceFailed(f"the service at {host}:{port} broke a connection: {error}") from error
     finally:
@@ -77,7 +80,7 @@ def _connect(host: str, port: int) -> _Connection:
     return _Connection(connected)
 
 
-def _run(connections: list[_Connection], request: bytes, duration_s: float, pause_ns: int) -> Loop:
+def _run(connections: list[_Connection], request: bytes, duration_s: float) -> Loop:
     loop, poller = Loop(), select.poll()
     by_number = {connection.socket.fileno(): connection for connection in connections}
     began_ns = perf_counter_ns()
@@ -93,20 +96,12 @@ def _run(connections: list[_Connection], request: bytes, duration_s: float, paus
             connection = by_number[number]
             if not _answered(connection, loop):
                 continue
-            _pause(pause_ns)
             if perf_counter_ns() < end_ns:
                 _send(connection, request)
             else:
                 under_way -= 1
     loop.elapsed_ns = perf_counter_ns() - began_ns
     return loop
-
-
-def _pause(pause_ns: int) -> None:
-    """Keep the core busy meanwhile: a client that thinks does, and one that sleeps wakes up late."""
-    end_ns = perf_counter_ns() + pause_ns
-    while pause_ns and perf_counter_ns() < end_ns:
-        pass
 
 
 def _send(connection: _Connection, request: bytes) -> None:
@@ -125,6 +120,7 @@ def _answered(connection: _Connection, loop: Loop) -> bool:
         return False
     loop.round_trips_ns.append(perf_counter_ns() - connection.sent_ns)
     loop.failures += _OK not in connection.received[:13]
+    loop.heads.append(bytes(connection.received[: connection.received.find(_END_OF_HEAD)]))
     connection.received.clear()
     return True
 
@@ -134,9 +130,13 @@ def answer_length(received: bytes | bytearray) -> int | None:
     head_end = received.find(_END_OF_HEAD)
     if head_end < 0:
         return None
-    head = received[:head_end].lower()
-    at = head.find(_LENGTH)
-    if at < 0:
+    value = _field(received[:head_end], _LENGTH)
+    if not value:
         raise ServiceFailed("an answer came without Content-Length, which this client needs")
-    value = head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]
     return head_end + len(_END_OF_HEAD) + int(value)
+
+
+def _field(head: bytes | bytearray, name: bytes) -> bytes:
+    """The value of the header ``name``, in lower case and with its colon; empty where there is none."""
+    _, _, value = bytes(head).lower().partition(name)
+    return value.split(b"\r\n", 1)[0]

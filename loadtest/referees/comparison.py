@@ -27,7 +27,6 @@ from contract.records.referees import (
     COMPARISON_FILE,
     LOADGEN,
     LOCUST,
-    PAUSING_WIRE,
     SERVER,
     SINGLE_STREAM,
     WIRE,
@@ -39,10 +38,11 @@ from contract.records.referees import (
 )
 from contract.records.seal import seal_folder
 from contract.storage import write_json
+from contract.timing import TOTAL
 from loadtest.generator.launch import offer
 from loadtest.generator.payloads import MEDIA_TYPE, encode_png, one_image
 from loadtest.generator.plan import LoadPlan
-from loadtest.peers.wire import Loop, closed_loop, request_bytes
+from loadtest.peers.wire import closed_loop, request_bytes
 from loadtest.referees.loadgen import PACKAGE, LoadGenPlan, run_loadgen
 from loadtest.referees.wrk import run_wrk, why_missing
 from loadtest.service.processes import CoreSplit, split_cores
@@ -55,7 +55,6 @@ CLIENTS: dict[str, tuple[RefereeScenario, ...]] = {
     LOADGEN: (SINGLE_STREAM, SERVER),
     WRK: (SINGLE_STREAM,),
     WIRE: (SINGLE_STREAM,),
-    PAUSING_WIRE: (SINGLE_STREAM,),
 }
 
 
@@ -105,6 +104,7 @@ class _Seen:
     p50_ns: int
     p99_ns: int
     said: str | None = None
+    service_p50_ns: int | None = None
 
 
 class _Bench:
@@ -115,14 +115,7 @@ class _Bench:
     ) -> None:
         self.plan, self.services, self.image, self.folder, self.cores = plan, services, image, folder, cores
         self.path = f"/v1/classify?resolution={plan.resolution_px}"
-        self._ask = {
-            LOCUST: self._locust,
-            LOADGEN: self._loadgen,
-            WRK: self._wrk,
-            WIRE: self._wire,
-            PAUSING_WIRE: self._pausing_wire,
-        }
-        self.pause_ns = 0
+        self._ask = {LOCUST: self._locust, LOADGEN: self._loadgen, WRK: self._wrk, WIRE: self._wire}
 
     def measure(self, window: _Window, round_: int) -> RefereeWindow:
         """One client's turn at one service. Raises `RunInvalid` where a request failed: its time says nothing."""
@@ -130,7 +123,11 @@ class _Bench:
         with running_alone(family_of(self.services[window.service])):
             self._warm_up(window.service)
             seen = self._ask[window.client](window, folder, round_)
-        self._require_answers(window, seen, folder)
+        if seen.failures or not seen.requests:
+            raise RunInvalid(
+                f"{window.client} saw {seen.failures} of {seen.requests} requests fail at {window.service}. "
+                f"Next: read {folder} and {self.services[window.service].log}"
+            )
         return RefereeWindow(
             client=window.client,
             scenario=window.scenario,
@@ -141,21 +138,8 @@ class _Bench:
             p50_ns=seen.p50_ns,
             p99_ns=seen.p99_ns,
             said=seen.said,
+            service_p50_ns=seen.service_p50_ns,
         )
-
-    def settle_pause(self) -> None:
-        """From here on the pausing client asks the null service as seldom as our generator does.
-
-        Raises `RunInvalid` where a request of ours failed.
-        """
-        window, folder = _Window(client=LOCUST, scenario=SINGLE_STREAM, service=NULL_RUNTIME), self.folder / "pause"
-        with running_alone(family_of(self.services[NULL_RUNTIME])):
-            self._warm_up(NULL_RUNTIME)
-            theirs = self._loop(NULL_RUNTIME)
-            self._require_answers(window, self._locust(window, folder, 0), folder)
-        ours = _measured(folder)
-        period_ns = (ours[-1].finished_ns - ours[0].sent_ns) / len(ours)
-        self.pause_ns = max(0, round(period_ns - theirs.elapsed_ns / len(theirs.round_trips_ns)))
 
     def climb(self) -> tuple[GeneratorStep, ...]:
         """Ever higher rates from one process of our generator, until the null service no longer keeps up."""
@@ -187,13 +171,6 @@ class _Bench:
             if of_step[step.step]
         )
 
-    def _require_answers(self, window: _Window, seen: _Seen, folder: Path) -> None:
-        if seen.failures or not seen.requests:
-            raise RunInvalid(
-                f"{window.client} saw {seen.failures} of {seen.requests} requests fail at {window.service}. "
-                f"Next: read {folder} and {self.services[window.service].log}"
-            )
-
     def _warm_up(self, service: str) -> None:
         host, port = self._address(service)
         closed_loop(host, port, self._request(service), connections=1, duration_s=self.plan.warmup_s)
@@ -216,7 +193,8 @@ class _Bench:
         times = [
             record.response_time_ns if window.scenario == SERVER else record.round_trip_time_ns for record in records
         ]
-        return _seen(times, failures=sum(not record.ok for record in records))
+        inside = [record.parts_ns[TOTAL] for record in records if TOTAL in record.parts_ns]
+        return _seen(times, inside, failures=sum(not record.ok for record in records))
 
     def _loadgen(self, window: _Window, folder: Path, round_: int) -> _Seen:
         plan, (host, port) = self.plan, self._address(window.service)
@@ -249,18 +227,11 @@ class _Bench:
         return _Seen(requests=result.requests, failures=result.failures, p50_ns=result.p50_ns, p99_ns=result.p99_ns)
 
     def _wire(self, window: _Window, folder: Path, round_: int) -> _Seen:
-        loop = self._loop(window.service)
-        return _seen(loop.round_trips_ns, failures=loop.failures)
-
-    def _pausing_wire(self, window: _Window, folder: Path, round_: int) -> _Seen:
-        loop = self._loop(window.service, self.pause_ns)
-        return _seen(loop.round_trips_ns, failures=loop.failures)
-
-    def _loop(self, service: str, pause_ns: int = 0) -> Loop:
-        host, port = self._address(service)
-        request, duration_s = self._request(service), self.plan.single_stream_s
+        host, port = self._address(window.service)
+        request, duration_s = self._request(window.service), self.plan.single_stream_s
         with on_cores(self.cores.generator):
-            return closed_loop(host, port, request, connections=1, duration_s=duration_s, pause_ns=pause_ns)
+            loop = closed_loop(host, port, request, connections=1, duration_s=duration_s)
+        return _seen(loop.round_trips_ns, loop.service_ns(), failures=loop.failures)
 
     def _load_plan(self, scenario: Scenario, folder: Path, image_seed: int) -> LoadPlan:
         return LoadPlan(
@@ -297,7 +268,6 @@ def compare_referees(
         }
         running.enter_context(all_stopped(services))
         bench = _Bench(plan, services, image, folder, cores)
-        bench.settle_pause()
         windows = tuple(_measure(bench, [name for name in CLIENTS if name not in missing], progress))
         progress("how much one generator core can hold", plan.rounds, plan.rounds)
         steps = bench.climb()
@@ -314,7 +284,6 @@ def compare_referees(
         windows=windows,
         generator_steps=steps,
         missing=missing,
-        pause_ns=bench.pause_ns,
     )
     write_json(folder / COMPARISON_FILE, comparison)
     seal_folder(folder)
@@ -352,6 +321,12 @@ def _measured(folder: Path) -> list[RequestRecord]:
     return [record for record in records if record.phase == "measured"]
 
 
-def _seen(times_ns: list[int], *, failures: int) -> _Seen:
+def _seen(times_ns: list[int], inside_ns: list[int], *, failures: int) -> _Seen:
     p50, p99 = np.percentile(times_ns, [50, 99])
-    return _Seen(requests=len(times_ns), failures=failures, p50_ns=round(p50), p99_ns=round(p99))
+    return _Seen(
+        requests=len(times_ns),
+        failures=failures,
+        p50_ns=round(p50),
+        p99_ns=round(p99),
+        service_p50_ns=round(np.median(inside_ns)) if inside_ns else None,
+    )

@@ -16,7 +16,6 @@ from contract.records.load import NULL_RUNTIME
 from contract.records.referees import (
     LOADGEN,
     LOCUST,
-    PAUSING_WIRE,
     SERVER,
     SINGLE_STREAM,
     WIRE,
@@ -26,8 +25,9 @@ from contract.records.referees import (
     RefereeWindow,
 )
 
-FLOORS_NS = {LOCUST: 700_000, LOADGEN: 600_000, WRK: 450_000, WIRE: 400_000, PAUSING_WIRE: 420_000}
+FLOORS_NS = {LOCUST: 700_000, LOADGEN: 600_000, WRK: 450_000, WIRE: 400_000}
 MODEL_NS, TAIL_NS = 1_000_000, 3_000_000
+SLOW_CELL = (SINGLE_STREAM, "onnx")
 
 
 def window(client, scenario=SINGLE_STREAM, service="onnx", round_=0, slower=1.0, requests=400):
@@ -44,6 +44,7 @@ def window(client, scenario=SINGLE_STREAM, service="onnx", round_=0, slower=1.0,
         p50_ns=floor + round(model * slower),
         p99_ns=floor + round(tail * slower),
         said=said,
+        service_p50_ns=100_000 + round(model * slower) if client in (LOCUST, WIRE) else None,
     )
 
 
@@ -92,7 +93,7 @@ def of(summary, client, share, scenario=SINGLE_STREAM):
 
 def test_clients_with_different_floors_agree_on_what_the_model_takes():
     summary = summarised()
-    assert len(summary.agreements) == 2 * 5  # two percentiles of four referees alone, and LoadGen by schedule
+    assert len(summary.agreements) == 2 * 4  # two percentiles of three referees alone, and LoadGen by schedule
     for agreement in summary.agreements:
         assert agreement.ratio.value == pytest.approx(1)
         assert agreement.agrees
@@ -169,11 +170,23 @@ def test_the_rate_held_is_the_last_before_the_first_that_was_missed(steps, held,
     assert cost.good == good
 
 
-def test_a_pause_between_requests_is_told_where_there_was_one():
-    assert "wait 0.250 ms before each request" in referees_page(
-        summarise_referees(replace(comparison(), pause_ns=250_000), np.random.default_rng(0))
-    )
-    assert "before each request" not in referees_page(summarised())
+def test_a_slower_service_is_told_from_a_slower_client():
+    summary = summarised({LOCUST: 1.5})
+    of_client = {each.client: each for each in summary.figures if (each.scenario, each.service) == SLOW_CELL}
+    assert of_client[LOCUST].inside_ms.value == pytest.approx(1.6)
+    assert of_client[LOCUST].outside_ms.value == pytest.approx(0.6)
+    assert of_client[WIRE].inside_ms.value == pytest.approx(1.1)
+    assert of_client[WIRE].outside_ms.value == pytest.approx(0.3)
+    assert isinstance(of_client[WRK].inside_ms, Absent)
+    assert "the service itself took 1.100 to 1.600 ms in 6 windows" in referees_page(summary)
+
+
+def test_records_from_before_the_service_was_asked_are_read():
+    whole = comparison()
+    windows = tuple(replace(each, service_p50_ns=None) for each in whole.windows)
+    summary = summarise_referees(replace(whole, windows=windows), np.random.default_rng(0))
+    assert all(isinstance(each.inside_ms, Absent) for each in summary.figures)
+    assert "the service itself" not in referees_page(summary)
 
 
 def test_the_verdict_of_loadgen_is_quoted():

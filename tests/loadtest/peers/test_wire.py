@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.errors import InvalidSettings, ServiceFailed
+from contract.errors import ServiceFailed
 from loadtest.peers.wire import answer_length, closed_loop, request_bytes
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCONTENT-LENGTH: 5\r\n\r\nhello"
@@ -77,17 +77,16 @@ def test_every_answer_is_counted_once(connections, pieces):
     assert max(loop.round_trips_ns) <= loop.elapsed_ns
 
 
-def test_a_client_that_pauses_sends_no_sooner():
-    request = request_bytes("127.0.0.1", 80, "/v1/classify", "image/png", b"image")
+def test_what_the_service_says_of_itself_is_kept_for_every_answer():
+    told = ANSWER.replace(b"\r\n\r\n", b"\r\nServer-Timing: infer;dur=0.1, total;dur=0.250000\r\n\r\n")
+    with server([told]) as port:
+        loop = load(port)
+    assert loop.service_ns() == [250_000] * len(loop.round_trips_ns)
+
+
+def test_a_service_that_says_nothing_of_itself_has_no_time_of_its_own():
     with server([ANSWER]) as port:
-        loop = closed_loop("127.0.0.1", port, request, connections=1, duration_s=0.05, pause_ns=10_000_000)
-    assert 1 <= len(loop.round_trips_ns) <= 6
-    assert max(loop.round_trips_ns) <= loop.elapsed_ns
-
-
-def test_only_a_single_connection_may_pause():
-    with pytest.raises(InvalidSettings, match="one connection"):
-        closed_loop("127.0.0.1", 1, b"", connections=2, duration_s=0.05, pause_ns=1)
+        assert load(port).service_ns() == []
 
 
 def test_another_status_is_a_failure():

@@ -11,16 +11,7 @@ import pytest
 
 from contract.errors import InvalidSettings, RunInvalid
 from contract.records.load import NULL_RUNTIME
-from contract.records.referees import (
-    COMPARISON_FILE,
-    LOADGEN,
-    LOCUST,
-    PAUSING_WIRE,
-    SERVER,
-    WIRE,
-    WRK,
-    RefereeComparison,
-)
+from contract.records.referees import COMPARISON_FILE, LOADGEN, LOCUST, SERVER, WIRE, WRK, RefereeComparison
 from contract.records.seal import broken_seal
 from contract.storage import read_json
 from loadtest.referees.comparison import CLIENTS, RefereePlan, compare_referees, missing_clients
@@ -51,7 +42,7 @@ def test_every_client_measures_both_services_and_says_how_often_it_asked(
     run = tmp_path / "run"
     comparison = compare_referees(plan(artifacts, noise_folder), run, command="a test")
     present = [name for name in CLIENTS if name not in comparison.missing]
-    assert {LOCUST, WIRE, PAUSING_WIRE} <= set(present)
+    assert {LOCUST, WIRE} <= set(present)
     cells = {(window.client, window.scenario, window.service) for window in comparison.windows}
     assert cells == {(name, kind, at) for name in present for kind in CLIENTS[name] for at in ("onnx", NULL_RUNTIME)}
     for window in comparison.windows:
@@ -59,6 +50,8 @@ def test_every_client_measures_both_services_and_says_how_often_it_asked(
         assert window.failures == 0
         assert 0 < window.p50_ns <= window.p99_ns
         assert (window.said is not None) == (window.client == LOADGEN)
+        assert (window.service_p50_ns is not None) == (window.client in {LOCUST, WIRE})
+        assert (window.service_p50_ns or 0) < window.p50_ns
     assert {window.said.split(";")[0] for window in comparison.windows if window.said} <= {
         "Result is : VALID",
         "Result is : INVALID",
@@ -69,8 +62,6 @@ def test_every_client_measures_both_services_and_says_how_often_it_asked(
     assert first.requests > 0
     assert first.failures == 0
     assert (run / f"{LOCUST}-{SERVER}-onnx-r1" / "requests.journal").is_file()  # what was measured stays
-    assert (run / "pause" / "requests.journal").is_file()
-    assert comparison.pause_ns >= 0
     assert read_json(run / COMPARISON_FILE, RefereeComparison) == comparison
     assert broken_seal(run) == ()
 
