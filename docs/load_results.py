@@ -21,7 +21,7 @@ from analysis.load.runs import Run, load_run
 from analysis.load.summary import summarise
 from analysis.load.trust import trust_page
 from analysis.mistakes.chart import static_png
-from analysis.side_by_side.referees import summarise_referees
+from analysis.side_by_side.agreement import summarise_referees
 from contract.records.load import Scenario
 from contract.records.referees import COMPARISON_FILE, RefereeComparison
 from contract.storage import read_json, write_atomically

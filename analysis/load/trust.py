@@ -8,7 +8,8 @@ from analysis.load.page import curve_lines
 from analysis.load.runs import Run
 from analysis.load.summary import RunSummary, summarise
 from analysis.markdown import machine_line, markdown_table
-from analysis.side_by_side.referees import RefereeSummary, agreement_lines, agreement_sentence
+from analysis.side_by_side.agreement import RefereeSummary
+from analysis.side_by_side.referees import agreement_lines, agreement_sentence
 from analysis.statistics import Figure, median, percentile
 from analysis.wording import interval_of, scenario_name, value_of
 from contract.blood_cells import NOTICE

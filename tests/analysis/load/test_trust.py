@@ -11,7 +11,8 @@ import pytest
 from analysis.load.runs import load_run
 from analysis.load.summary import summarise
 from analysis.load.trust import trust_page
-from analysis.side_by_side.referees import agreement_lines, summarise_referees
+from analysis.side_by_side.agreement import summarise_referees
+from analysis.side_by_side.referees import agreement_lines
 from analysis.statistics import percentile
 from analysis.wording import interval_of, value_of
 from contract.environment import describe_environment

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from analysis.side_by_side.referees import referee_tables, referees_as_json, referees_page, summarise_referees
+from analysis.side_by_side.agreement import summarise_referees
+from analysis.side_by_side.referees import referee_tables, referees_as_json, referees_page
 from analysis.statistics import Absent
 from contract.environment import describe_environment
 from contract.records.load import NULL_RUNTIME
