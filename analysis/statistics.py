@@ -175,8 +175,11 @@ def percentile_across_runs(
     """The percentile of all requests of several runs, with the interval that resampling whole runs gives.
 
     Nothing is averaged: the requests are put together first, so that short runs may name a
-    percentile that none of them could name alone. `Absent` below `fewest_requests` in all.
+    percentile that none of them could name alone. `Absent` below `fewest_requests` in all. Of a single
+    run it is what `percentile` gives: the interval is of its requests.
     """
+    if len(runs) == 1:
+        return percentile(runs[0], share)
     values = np.concatenate(list(runs))
     if len(values) < fewest_requests(share):
         return Absent(

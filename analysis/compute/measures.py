@@ -8,14 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.statistics import (
-    Absent,
-    Figure,
-    NumberColumn,
-    across_runs,
-    percentile,
-    percentile_across_runs,
-)
+from analysis.statistics import Absent, Figure, NumberColumn, across_runs, percentile_across_runs
 from contract.records.compute import CallBlock, Shape
 from contract.timing import NS_PER_S
 
@@ -40,18 +33,14 @@ def percentile_of_calls(calls: Sequence[NumberColumn], share: float, rng: np.ran
     """The percentile of all ``calls``, a column for each process; whole processes are resampled, because two of them
     differ more than two calls. The interval of a single one is of its calls alone.
     """
-    alone = len(calls) == 1
-    return _in_our_words(percentile(calls[0], share) if alone else percentile_across_runs(calls, share, rng))
-
-
-def _in_our_words(figure: Figure) -> Figure:
-    """A figure in the words of load tests, in those of calls."""
+    figure = percentile_across_runs(calls, share, rng)
     if isinstance(figure, Absent):
         return replace(figure, reason=_of_calls(figure.reason))
     return replace(figure, of=_of_calls(figure.of))
 
 
 def _of_calls(words: str) -> str:
+    """Words of load tests, in ours."""
     return words.replace("requests", "calls").replace("runs", "processes")
 
 

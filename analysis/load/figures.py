@@ -18,7 +18,6 @@ from analysis.statistics import (
     NumberColumn,
     across_runs,
     median,
-    percentile,
     percentile_across_runs,
     rate_per_s,
 )
@@ -70,8 +69,6 @@ def figures_of(run: Run, key: Key, repetitions: Sequence[Requests]) -> Figures:
 
     def tail(name: str, share: float) -> Figure:
         times_ns = [requests.response_time_ns for requests in repetitions]
-        if len(times_ns) == 1:
-            return percentile(times_ns[0], share)
         return percentile_across_runs(times_ns, share, stream(run.plan, name, *key))
 
     together = pooled(repetitions)

@@ -19,10 +19,7 @@ class CommonErrors:
     gets wrong is one that this network cannot tell, or whose label is in doubt.
     """
 
-    model: str
-    resolution_px: int
     runs: int
-    images: int
     wrong_in_every_run: int
     wrong_in_some_run: int
     together: Figure
@@ -41,10 +38,7 @@ def common_errors(network: NetworkFigures) -> CommonErrors | None:
     chances = sum(probabilities(figures.test.logits, figures.run.temperature or 1.0) for figures in runs)
     right = int((np.asarray(chances).argmax(axis=1) == labels).sum())
     return CommonErrors(
-        model=network.model,
-        resolution_px=network.resolution_px,
         runs=len(runs),
-        images=len(labels),
         wrong_in_every_run=int(wrong.all(axis=0).sum()),
         wrong_in_some_run=int(wrong.any(axis=0).sum()),
         together=proportion(right, len(labels)),

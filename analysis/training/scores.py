@@ -87,15 +87,3 @@ def exact_mcnemar(only_first: int, only_second: int) -> float:
     differing, smaller = only_first + only_second, min(only_first, only_second)
     ways = sum(math.comb(differing, k) for k in range(smaller + 1))
     return min(1.0, float(2 * ways / 2**differing)) if differing else 1.0
-
-
-def holm(chances: Sequence[float]) -> tuple[float, ...]:
-    """The p-values ``chances`` corrected so that any false alarm among all of them is held at the level asked for.
-
-    Holm, Scand. J. Statist. 6 (1979) 65: the smallest times m, the next times m - 1, ..., never falling.
-    """
-    corrected, reached, m = [0.0] * len(chances), 0.0, len(chances)
-    for rank, index in enumerate(sorted(range(m), key=lambda place: chances[place])):
-        reached = max(reached, min(1.0, (m - rank) * chances[index]))
-        corrected[index] = reached
-    return tuple(corrected)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics import Absent, Estimate, Figure, across_runs
+from analysis.statistics import Absent, Estimate, Figure, across_runs, holm
 from analysis.training import scores
 from contract.dataset import Split
 from contract.errors import RunInvalid
@@ -284,5 +284,5 @@ def _comparisons(network: NetworkFigures) -> Iterable[Comparison]:
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    corrected = scores.holm([pair.chance for pair in comparisons])
+    corrected = holm([pair.chance for pair in comparisons])
     return tuple(replace(pair, corrected_chance=chance) for pair, chance in zip(comparisons, corrected, strict=True))

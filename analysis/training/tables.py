@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from analysis.training import wording
-from analysis.training.common_errors import CommonErrors, common_errors
+from analysis.training.common_errors import common_errors
 from analysis.training.summary import FrameworkFigures, RunFigures, TrainingSummary, run_figures
 from contract.records.training import load_training_run
 
@@ -29,14 +29,13 @@ def runs_table(runs: Iterable[RunFigures]) -> Table:
 
 def training_tables(summary: TrainingSummary) -> Group:
     """What the terminal shows of a campaign."""
-    frameworks = summary.frameworks
     tables = [
         _table(
             "Means over seeds with Student's 95 % intervals",
             wording.FRAMEWORK_HEADINGS,
-            [wording.framework_row(one) for one in frameworks],
+            list(map(wording.framework_row, summary.frameworks)),
         ),
-        _table("Speed", wording.SPEED_HEADINGS, [wording.speed_row(one) for one in frameworks]),
+        _table("Speed", wording.SPEED_HEADINGS, list(map(wording.speed_row, summary.frameworks))),
         runs_table(summary.runs),
     ]
     if rows := comparison_rows(summary):
@@ -54,7 +53,8 @@ def comparison_rows(summary: TrainingSummary) -> list[tuple[str, ...]]:
 
 def common_errors_rows(summary: TrainingSummary) -> list[tuple[str, ...]]:
     """The cells under `COMMON_ERRORS_HEADINGS`, a row per network of several runs."""
-    return list(map(wording.common_errors_row, filter(None, map(common_errors, summary.networks))))
+    found = [(network, common_errors(network)) for network in summary.networks]
+    return [wording.common_errors_row(network, errors) for network, errors in found if errors is not None]
 
 
 def training_as_json(summary: TrainingSummary) -> str:
@@ -66,7 +66,7 @@ def training_as_json(summary: TrainingSummary) -> str:
             "test_images": network.test_images,
             "frameworks": {one.framework: _figures(one) for one in network.frameworks},
             "runs": {one.run.name: _run(one) for one in network.runs},
-            "common_errors": _common(common_errors(network)),
+            "common_errors": common_errors(network),
         }
         for network in summary.networks
     ]
@@ -76,17 +76,6 @@ def training_as_json(summary: TrainingSummary) -> str:
 
 def _figures(one: FrameworkFigures) -> dict[str, object]:
     return {field.name: getattr(one, field.name) for field in fields(one) if field.name not in {"framework", "runs"}}
-
-
-def _common(errors: CommonErrors | None) -> dict[str, object] | None:
-    if errors is None:
-        return None
-    return {
-        "runs": errors.runs,
-        "wrong_in_every_run": errors.wrong_in_every_run,
-        "wrong_in_some_run": errors.wrong_in_some_run,
-        "together": errors.together,
-    }
 
 
 def _run(one: RunFigures) -> dict[str, object]:

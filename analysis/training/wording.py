@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from analysis.statistics import Absent, Figure
 from analysis.training.common_errors import CommonErrors
-from analysis.training.summary import Comparison, FrameworkFigures, RunFigures
+from analysis.training.summary import Comparison, FrameworkFigures, NetworkFigures, RunFigures
 from analysis.wording import plain
 
 FRAMEWORK_NAMES = {"pytorch": "PyTorch", "keras": "TensorFlow/Keras", "flax": "JAX/Flax"}
@@ -181,12 +181,12 @@ def comparison_row(pair: Comparison) -> tuple[str, ...]:
     )
 
 
-def common_errors_row(errors: CommonErrors) -> tuple[str, ...]:
+def common_errors_row(network: NetworkFigures, errors: CommonErrors) -> tuple[str, ...]:
     """The cells under `COMMON_ERRORS_HEADINGS`."""
     return (
-        network_name(errors.model, errors.resolution_px),
+        network_name(network.model, network.resolution_px),
         f"{errors.runs}",
-        f"{errors.images:,}",
+        f"{network.test_images:,}",
         f"{errors.wrong_in_every_run:,}",
         f"{errors.wrong_in_some_run:,}",
         share(errors.together),

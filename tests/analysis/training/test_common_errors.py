@@ -35,9 +35,10 @@ def three_runs(save_run):
 
 
 def test_images_are_counted_that_every_run_and_that_some_run_gets_wrong(save_run):
-    found = common_errors(three_runs(save_run).networks[0])
+    (network,) = three_runs(save_run).networks
+    found = common_errors(network)
     assert found is not None
-    assert (found.runs, found.images, found.wrong_in_every_run, found.wrong_in_some_run) == (3, IMAGES, 2, 4)
+    assert (found.runs, network.test_images, found.wrong_in_every_run, found.wrong_in_some_run) == (3, IMAGES, 2, 4)
 
 
 def test_together_runs_answer_what_most_of_their_probability_says(save_run):

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics import Absent, Estimate
+from analysis.statistics import Absent, Estimate, holm
 from analysis.training.scores import (
     accuracy,
     calibration_error,
     confusion,
     exact_mcnemar,
-    holm,
     mean_auc,
     mean_over_seeds,
     probabilities,
