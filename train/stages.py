@@ -79,7 +79,7 @@ def load_teacher(plan: TrainingPlan, data: DataSettings, resolution_px: int, pro
     checkpoint = load_checkpoint(plan.teacher)
     side = checkpoint.record.settings.resolution_px
     dataset = verified_datasets(data, [side], progress)[side]
-    _require_learnt_from(dataset.facts, checkpoint, plan.teacher)
+    _require_of_the_same(plan.teacher, checkpoint, dataset.facts)
     return Teacher(checkpoint.weights, dataset, f"the {side} px weights {digest_of_weights(checkpoint.weights)[:12]}")
 
 
@@ -98,9 +98,7 @@ def require_teacher(plan: TrainingPlan, data: DataSettings, resolutions_px: Coll
             f"{plan.teacher} is a {settings.model} of {settings.resolution_px} px and cannot teach a {plan.model} of "
             f"{largest} px: a teacher is the same network at a larger resolution"
         )
-    wanted = facts_of(data).description
-    if not checkpoint.record.is_of(data.source, wanted):
-        raise _other_data(plan.teacher, checkpoint, wanted)
+    _require_of(plan.teacher, checkpoint, data.source, facts_of(data).description)
 
 
 def require_start(plan: TrainingPlan, data: DataSettings) -> None:
@@ -113,23 +111,23 @@ def require_start(plan: TrainingPlan, data: DataSettings) -> None:
         return
     if plan.teacher is not None:
         raise InvalidSettings(f"a taught network starts from its teacher, not from {plan.start}. Next: name one")
-    checkpoint, wanted = load_checkpoint(plan.start, calibrated=False), facts_of(data).description
+    checkpoint = load_checkpoint(plan.start, calibrated=False)
     if checkpoint.record.settings.model != plan.model:
         raise InvalidSettings(f"{plan.start} is a {checkpoint.record.settings.model}, and no start for a {plan.model}")
-    if not checkpoint.record.is_of(data.source, wanted):
-        raise _other_data(plan.start, checkpoint, wanted)
+    _require_of(plan.start, checkpoint, data.source, facts_of(data).description)
 
 
-def _require_learnt_from(facts: DatasetFacts, checkpoint: Checkpoint, path: Path) -> None:
-    if not _learnt_from(facts, checkpoint):
-        raise _other_data(path, checkpoint, facts.description)
+def _require_of_the_same(path: Path, checkpoint: Checkpoint, facts: DatasetFacts) -> None:
+    _require_of(path, checkpoint, facts.source, facts.description, facts.splits_sha256)
 
 
-def _other_data(path: Path, checkpoint: Checkpoint, wanted: str) -> InvalidSettings:
-    return InvalidSettings(
-        f"{path} was trained on {checkpoint.record.data_description} and may know the test images of {wanted}. "
-        "Next: name one that was trained on the same data and split"
-    )
+def _require_of(path: Path, checkpoint: Checkpoint, source: str, description: str, splits_sha256: str = "") -> None:
+    """Raise `InvalidSettings` where the weights in ``path`` may have learnt from what are test images here."""
+    if not checkpoint.record.is_of(source, description, splits_sha256):
+        raise InvalidSettings(
+            f"{path} was trained on {checkpoint.record.data_description} and may know the test images of "
+            f"{description}. Next: name one that was trained on the same data and split"
+        )
 
 
 def _train_one(
@@ -161,7 +159,7 @@ def _start(plan: TrainingPlan, facts: DatasetFacts, teacher: Teacher | None) -> 
         return Start(teacher.weights, f"{teacher.described}, and taught by them")
     if plan.start is not None:
         given = load_checkpoint(plan.start, calibrated=False)
-        _require_learnt_from(facts, given, plan.start)
+        _require_of_the_same(plan.start, given, facts)
         return _start_from(given)
     at_random = f"random weights, seed {plan.seed}"
     below = sorted((px for px in _trained_resolutions(plan) if px < facts.resolution_px), reverse=True)
