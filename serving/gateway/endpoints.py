@@ -17,7 +17,7 @@ from serving.gateway.fan_out import Upload, classify_everywhere, merged_timing, 
 from serving.gateway.pages import page_files, page_routes
 from serving.gateway.services import Service, State
 from serving.gateway.settings import GatewaySettings
-from serving.http.bodies import body_too_large, missing_image, read_body, read_head
+from serving.http.bodies import body_of, missing_image, read_head
 from serving.http.door import Request, Response, Routes
 from serving.http.refusal import RETRY_SOON, Refusal
 from serving.observe.clock import PartClock
@@ -87,9 +87,7 @@ class GatewayEndpoints:
     async def _read(self, request: Request, receive: Receive) -> Upload:
         limit = self._settings.max_body_bytes
         head = read_head(request.headers)
-        if head.asks_before_sending and (head.content_length or 0) > limit:
-            raise body_too_large(limit, closes=True)
-        body = await read_body(receive, limit, self._settings.body_deadline_s, head.content_length)
+        body = await body_of(head, receive, limit, self._settings.body_deadline_s)
         if not body:
             raise missing_image()
         content_type = head.content_type or b"application/octet-stream"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Coroutine, Generator
+from collections.abc import Awaitable, Container, Coroutine, Generator
 from dataclasses import dataclass, field
 from itertools import chain
 from types import coroutine
@@ -81,6 +81,13 @@ _OTHER_MEDIA_TYPES = frozenset({b"", b"application/octet-stream", b"multipart/fo
 
 def _length(text: bytes | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
+
+
+def body_of(head: RequestHead, receive: Receive, limit_bytes: int, deadline_s: float) -> Awaitable[bytes]:
+    """`read_body` of the request with that ``head``; one that asks whether it may send too much is refused unread."""
+    if head.asks_before_sending and (head.content_length or 0) > limit_bytes:
+        raise body_too_large(limit_bytes, closes=True)
+    return read_body(receive, limit_bytes, deadline_s, head.content_length)
 
 
 async def read_body(receive: Receive, limit_bytes: int, deadline_s: float, declared_bytes: int | None = None) -> bytes:

@@ -24,7 +24,7 @@ from serving.answers import (
     predict_label,
     with_timing,
 )
-from serving.http.bodies import body_too_large, client_is_gone, images_in, read_body, read_head
+from serving.http.bodies import body_of, client_is_gone, images_in, read_head
 from serving.http.door import Request, Response, Routes
 from serving.http.images import examine, model_input
 from serving.http.many import classify_each
@@ -203,9 +203,7 @@ class Endpoints:
         settings = self._settings
         head = read_head(request.headers)
         self._line.require_room()
-        if head.asks_before_sending and (head.content_length or 0) > settings.max_body_bytes:
-            raise body_too_large(settings.max_body_bytes, closes=True)
-        body = await read_body(request.receive, settings.max_body_bytes, settings.body_deadline_s, head.content_length)
+        body = await body_of(head, request.receive, settings.max_body_bytes, settings.body_deadline_s)
         return images_in(head, body)
 
     async def _decode(self, image_bytes: bytes) -> Image:

@@ -22,7 +22,7 @@ from contract.blood_cells import NOTICE
 from contract.environment import versions_of
 from contract.timing import TIMING_HEADER, format_server_timing
 from serving.answers import encode_json, probabilities_of
-from serving.http.bodies import body_too_large, client_is_gone, read_body, read_head
+from serving.http.bodies import body_of, client_is_gone, read_head
 from serving.http.door import JSON_TYPE, Handler, Request, Response, Routes
 from serving.http.refusal import ClientGone, Refusal
 from serving.inference.batching import Batches
@@ -205,11 +205,7 @@ class OpenInference:
         settings = self._settings
         head = read_head(request.headers, MEDIA_TYPES)
         self._line.require_room()
-        if head.asks_before_sending and (head.content_length or 0) > settings.max_tensor_bytes:
-            raise body_too_large(settings.max_tensor_bytes, closes=True)
-        return await read_body(
-            request.receive, settings.max_tensor_bytes, settings.body_deadline_s, head.content_length
-        )
+        return await body_of(head, request.receive, settings.max_tensor_bytes, settings.body_deadline_s)
 
     @contextmanager
     def _counted(self, served: ServedModel, began_ns: int) -> Iterator[None]:
