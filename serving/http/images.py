@@ -1,7 +1,7 @@
 """Bytes -> pixels, by one written rule for every runtime.
 
 format      PNG, JPEG, WebP, TIFF or BMP, told by the bytes; else 415 ``unsupported_image``
-whole       a PNG's chunks, checksums, rows and palette, a JPEG's end, no more parts than an image needs;
+whole       a PNG's chunks, checksums, rows and palette, a JPEG's data and end, no more parts than an image needs;
             else 422 ``corrupt_image``
 frames      one; else 422 ``multi_frame``
 size        at most 25 million pixels (422 ``too_many_pixels``), sides of 8 to 8,192 pixels and
@@ -33,6 +33,7 @@ from PIL.Image import Transpose
 from contract.arrays import FloatArray
 from contract.errors import InvalidImage
 from contract.preprocessing import resize_to_square, scale_pixels
+from serving.http.jpeg import decode_jpeg
 from serving.http.png import bit_depth, lacks_rows, last_row
 from serving.http.signatures import Effort, Format, corrupt, format_of, require_whole, webp_size
 from serving.http.tiff import require_modest_layout
@@ -113,16 +114,30 @@ class OpenedImage:
     def decode(self) -> Image.Image:
         """The upright RGB image; raises `InvalidImage`."""
         try:
-            self.image.load()
-            if isinstance(self.image, PngImagePlugin.PngImageFile):
-                _require_all_rows(self.image, self.data)
-                _scale_key_like_pixels(self.image, bit_depth(self.data))
-            _require_whole_palette(self.image)
-            return _as_rgb(_upright(self.image))
+            pixels = self._pixels()
+            _require_whole_palette(pixels)
+            return _as_rgb(_upright(pixels, self._orientation()))
         except BOMB_ERRORS as error:
             raise too_many_pixels() from error
         except DECODER_ERRORS as error:
             raise _unreadable(f"its {self.image.format} data cannot be decoded") from error
+
+    def _pixels(self) -> Image.Image:
+        if isinstance(self.image, JpegImagePlugin.JpegImageFile):
+            decoded = decode_jpeg(self.data, self.image.size, is_cmyk=self.image.mode == "CMYK")
+            if decoded is not None:
+                return decoded
+        self.image.load()
+        if isinstance(self.image, PngImagePlugin.PngImageFile):
+            _require_all_rows(self.image, self.data)
+            _scale_key_like_pixels(self.image, bit_depth(self.data))
+        return self.image
+
+    def _orientation(self) -> object:
+        try:
+            return self.image.getexif().get(_ORIENTATION_TAG)
+        except DECODER_ERRORS:  # unreadable EXIF says nothing about the pixels
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +289,7 @@ def _scale_key_like_pixels(image: PngImagePlugin.PngImageFile, depth: int) -> No
         image.info["transparency"] = tuple(part >> 8 if depth == 16 else part & 255 for part in key)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
-    except DECODER_ERRORS:  # unreadable EXIF says nothing about the pixels
-        return image
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
     method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
 
