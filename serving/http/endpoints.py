@@ -38,6 +38,7 @@ from serving.observe.clock import PartClock
 from serving.observe.ended import Observer, observed
 from serving.observe.metrics import ABORTED, CompilationCounter, Exposition, Measurements
 from serving.observe.request_log import RequestLog
+from serving.openapi.bentoml import client_schema
 from serving.openapi.document import openapi_document
 from serving.protocol.open_inference import OpenInference
 from serving.settings import ServiceSettings
@@ -134,6 +135,7 @@ class Endpoints:
             "/metrics": {"GET": self.metrics},
             "/openapi.json": {"GET": self.openapi},
             "/docs.json": {"GET": self.openapi},
+            "/schema.json": {"GET": self.client_schema},
             "/healthz": {"GET": self.alive},
             "/livez": {"GET": self.alive},
             "/readyz": {"GET": self.ready},
@@ -294,6 +296,10 @@ class Endpoints:
     async def openapi(self, request: Request) -> Response:
         """The OpenAPI document of all of this."""
         return Response(openapi_document())
+
+    async def client_schema(self, request: Request) -> Response:
+        """The methods that a client of BentoML finds."""
+        return Response(encode_json(client_schema(self._require_open().models)))
 
     async def alive(self, request: Request) -> Response:
         """That the event loop turns."""

@@ -73,6 +73,13 @@ def operations() -> list[Operation]:
             Operation(path=path, method="get", summary="This document.", answer=json_content({"type": "object"}))
             for path in ("/openapi.json", "/docs.json")
         ),
+        Operation(
+            path="/schema.json",
+            method="get",
+            summary="The methods that a client of BentoML finds: `classify`, and one for each resolution.",
+            answer=json_content({"type": "object"}),
+            codes=("starting", "stopping", *ANY_PATH),
+        ),
         *(
             Operation(path=path, method="get", summary=summary, answer=text_content(), answer_headers=())
             for path, summary in (("/livez", "That the process lives."), ("/healthz", "The same."))

@@ -113,7 +113,7 @@ def test_a_body_of_another_kind_is_refused_unread(service, tmp_path):
     kinds = ("application/vnd.bentoml+pickle", "Application/Vnd.BentoML+Pickle;x=1", "application/json", "text/plain")
     for kind in kinds:
         require_error(classify(service, pickled, content_type=kind), 415, "unsupported_media_type")
-    for path in ("/submit", "/v1/classify/submit", "/schema.json"):
+    for path in ("/submit", "/v1/classify/submit", "/classify"):
         response = httpx.post(f"{service.url}{path}", content=pickled, headers={"Content-Type": kinds[0]})
         require_error(response, 404, "not_found")
     assert not canary.exists()

@@ -107,10 +107,10 @@ def test_no_route_reads_a_pickle(onnx_service, tmp_path):
 
 
 @pytest.mark.acceptance("A8")
-def test_every_public_path_is_in_the_index_and_bentomls_own_are_off(onnx_service):
+def test_every_public_path_is_in_the_index_and_bentomls_own_pages_are_off(onnx_service):
     index = httpx.get(onnx_service.url).json()["endpoints"]
-    for path in ("/", "/metrics", "/v1/models", "/v1/card"):
+    for path in ("/", "/metrics", "/v1/models", "/v1/card", "/schema.json", "/docs.json"):
         assert f"GET {path}" in index
         assert httpx.get(onnx_service.url + path).status_code == 200
-    for path in ("/schema.json", "/docs", "/static_content/favicon.ico"):
+    for path in ("/docs", "/static_content/favicon.ico"):
         assert httpx.get(onnx_service.url + path).status_code == 404
