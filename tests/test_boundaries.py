@@ -36,6 +36,7 @@ ALLOWED_CROSSINGS |= {
     ("loadtest/mistakes/tensorflow.py", "train.frameworks.keras"),
     ("loadtest/mistakes/jax.py", "train.frameworks.flax"),
 }
+LARGEST_TRACKED_BYTES = 3_000_000  # a checkpoint has 2.2 MB
 CONTRACT_PACKAGES = {"contract", "numpy", "safetensors", "msgspec"} | sys.stdlib_module_names
 
 # Heavy packages, and the files that are about them: only there may they be imported at module level.
@@ -244,3 +245,12 @@ def test_no_failure_is_swallowed(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_stops_at_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
+
+
+def test_nothing_large_and_no_archive_lies_in_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tracked = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    assert tracked
+    too_large = [name_of(path) for path in tracked if path.stat().st_size > LARGEST_TRACKED_BYTES]
+    archives = [name_of(path) for path in tracked if path.suffix in {".zip", ".tar", ".gz", ".whl", ".npz"}]
+    assert (too_large, archives) == ([], [])
