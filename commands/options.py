@@ -11,8 +11,17 @@ from contract.architecture import spec_named
 from contract.blood_cells import RESOLUTIONS_PX
 from contract.errors import InvalidSettings
 
-CHECKPOINTS = Path("exported_models/checkpoints")
-ARTIFACTS = Path("exported_models/artifacts")
+ROOT = Path(__file__).parents[1]
+
+
+def beside_the_code(folder: str) -> Path:
+    """``folder`` of the repository that the program runs from, wherever it is called; of an installed one, of here."""
+    elsewhere = Path.cwd() != ROOT and (ROOT / folder).parent.is_dir()
+    return ROOT / folder if elsewhere else Path(folder)
+
+
+CHECKPOINTS = beside_the_code("exported_models/checkpoints")
+ARTIFACTS = beside_the_code("exported_models/artifacts")
 RESULTS = Path("results")
 TRAINING_RESULTS = "training"  # the folder below it that holds training campaigns
 NATIVE_RUNTIMES = ("pytorch", "tensorflow", "jax", "onnx")
@@ -96,7 +105,9 @@ Threads = Annotated[int, typer.Option("--threads", min=1, max=MOST_THREADS, help
 Rounds = Annotated[
     int, typer.Option("--rounds", min=2, max=1_000, help="Each measures everything once; one has no interval.")
 ]
-Artifacts = Annotated[Path, typer.Option("--artifacts", help="Where exported models lie.")]
+Artifacts = Annotated[
+    Path, typer.Option("--artifacts", envvar="HEMABENCH_ARTIFACTS", help="Where exported models lie.")
+]
 Checkpoints = Annotated[Path, typer.Option("--checkpoints", help="Where weights lie.")]
 Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]
 Resume = Annotated[

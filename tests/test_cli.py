@@ -205,3 +205,17 @@ def test_the_shell_completes_commands_options_and_their_values(typed, offered, m
     monkeypatch.setenv("COMP_WORDS", typed)
     monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
     assert set(hemabench().stdout.split()) == offered
+
+
+def test_weights_and_artifacts_are_found_from_any_folder(tmp_path):
+    from commands.options import ARTIFACTS, CHECKPOINTS
+
+    assert (str(ARTIFACTS), str(CHECKPOINTS)) == ("exported_models/artifacts", "exported_models/checkpoints")
+    seen = {check["name"]: check for check in json.loads(hemabench("doctor", "--json", cwd=tmp_path).stdout)}
+    assert seen["weights 28 px"]["level"] == "ok"
+
+
+def test_every_command_looks_for_artifacts_where_the_service_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEMABENCH_ARTIFACTS", str(tmp_path / "elsewhere"))
+    for words in (("classify", "docs/images/page.png"), ("serve",), ("verify",)):
+        assert str(tmp_path / "elsewhere") in hemabench(*words).stderr.replace("\n", "")
