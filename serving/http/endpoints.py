@@ -32,7 +32,7 @@ from serving.http.refusal import CLOSE_CONNECTION, RETRY_SOON, ClientGone, Refus
 from serving.inference.batching import batches_for
 from serving.inference.cards import model_card
 from serving.inference.classifier import Classifier, ServedModel
-from serving.inference.line import LARGEST_GROUP, Line
+from serving.inference.line import LARGEST_GROUP, LONG_WAIT_NS, Line
 from serving.observe.audit import AuditLog
 from serving.observe.clock import PartClock
 from serving.observe.ended import Observer, observed
@@ -46,8 +46,6 @@ from serving.settings import ServiceSettings
 # Above this a decoder takes milliseconds, during which the event loop should answer others.
 WORK_DONE_IN_PLACE_PX = 500_000
 BYTES_READ_IN_PLACE = 250_000
-# One who waited that long for the model may have left; asking costs a microsecond.
-LONG_WAIT_NS = 5_000_000
 T = TypeVar("T")
 _TIMING_HEADER = TIMING_HEADER.lower().encode()
 

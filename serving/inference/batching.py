@@ -21,16 +21,15 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from contract.arrays import FloatArray
+from contract.timing import NS_PER_S
 from serving.http.refusal import ClientGone, Refusal
-from serving.inference.line import Line
+from serving.inference.line import LONG_WAIT_NS, Line
 from serving.observe.clock import PartClock
 from serving.runtimes.base import LoadedModel
 from serving.settings import ServiceSettings
 
 logger = logging.getLogger("hemabench.serving")
 
-# One who waited that long may have left; asking costs a microsecond.
-LONG_WAIT_S = 0.005
 WARM_UP_PREDICTIONS = 3  # per size: the first compiles, the others let pools and caches settle
 
 
@@ -162,7 +161,7 @@ class Batches:
             if waiting.logits.done():
                 continue
             waited_s = now_s - waiting.joined_s
-            if waited_s > LONG_WAIT_S and waiting.is_gone():
+            if waited_s * NS_PER_S > LONG_WAIT_NS and waiting.is_gone():
                 waiting.logits.set_exception(ClientGone())
             elif waited_s > self._line.deadline_s:
                 waiting.logits.set_exception(self._line.too_late())

@@ -24,6 +24,8 @@ from serving.http.refusal import RETRY_SOON, Refusal
 
 # How long the loop may be busy with inferences before it looks for news, where one alone is not longer.
 BREATH_S = 0.005
+# One who waited that long for the model may have left; asking costs a microsecond.
+LONG_WAIT_NS = 5_000_000
 LARGEST_GROUP = 8
 
 

@@ -27,7 +27,7 @@ from serving.http.door import JSON_TYPE, Handler, Request, Response, Routes
 from serving.http.refusal import ClientGone, Refusal
 from serving.inference.batching import Batches
 from serving.inference.classifier import EXECUTION_SIZES, Classifier, ServedModel
-from serving.inference.line import Line
+from serving.inference.line import LONG_WAIT_NS, Line
 from serving.observe.clock import PartClock
 from serving.observe.ended import Observer, observed
 from serving.observe.metrics import ABORTED, Measurements
@@ -163,7 +163,7 @@ class OpenInference:
             logits = await self._batches.predict(served.model, asked.images, clock, is_gone)
             executions = [(len(asked.images), clock.parts_ns["infer"])]  # its share of a batch that it had with others
         else:
-            logits, executions = await self._predict(served, asked.images, clock)
+            logits, executions = await self._predict(served, asked.images, clock, is_gone)
         tensors = outputs_of(served, logits, asked.outputs)
         model = (name_of(served), VERSION)
         parameters = {"digest": served.name.digest, "notice": NOTICE}
@@ -181,18 +181,21 @@ class OpenInference:
         return Response(body, content_type=BINARY_TYPE, headers=headers, told=told)
 
     async def _predict(
-        self, served: ServedModel, images: FloatArray, clock: PartClock
+        self, served: ServedModel, images: FloatArray, clock: PartClock, is_gone: Callable[[], bool]
     ) -> tuple[FloatArray, list[tuple[int, int]]]:
         """Logits (n, classes), and the size and duration in ns of each execution.
 
         Several executions of a few sizes, each of which was warmed, and a turn for each: no
-        request meets a compilation, and a large one lets others in between.
+        request meets a compilation, and a large one lets others in between. Raises `ClientGone`
+        where a long wait for a turn was for nobody, as ``is_gone`` says.
         """
         pieces, executions = [], []
         queue_ns = first = 0
         for size in execution_sizes(len(images)):
             async with self._line.turn():
                 clock.end("queue")
+                if clock.parts_ns["queue"] > LONG_WAIT_NS and is_gone():
+                    raise ClientGone
                 pieces.append(served.model.predict(images[first : first + size]))
                 clock.end("infer")
             queue_ns += clock.parts_ns["queue"]

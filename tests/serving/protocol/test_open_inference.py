@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from urllib.parse import unquote
 
 import httpx
@@ -387,3 +388,54 @@ def test_with_batching_those_who_come_together_are_inferred_together(open_endpoi
     assert set(sizes) <= {1, 2, 4, 8, 16}
     for response in responses:
         assert int(response.headers["Server-Timing"].split('batch;desc="')[1].rstrip('"')) >= 1
+
+
+@pytest.mark.acceptance("O8")
+@pytest.mark.parametrize("gone", [False, True])
+def test_one_who_left_while_waiting_is_not_inferred_for_and_counts_as_aborted(gone):
+    seen = []
+
+    def predict(images):
+        seen.append(len(images))
+        time.sleep(0.02)  # a real wait in place of a large network
+        return constant_logits(images)
+
+    endpoints = opened(predict)
+
+    async def scenario():
+        async with client_of(endpoints) as client:
+            first = asyncio.create_task(client.post(INFER, json=json_request(blank())))
+            await asyncio.sleep(0)
+            sent = await sent_to_one_behind(endpoints, binary_request(blank(3)), gone=gone)
+            assert (await first).status_code == 200
+            totals = (await client.get("/v1/models")).json()["service"]["requests"]
+            return sent, totals, (await client.get("/v2/models/test-28px/stats")).json()["model_stats"][0]
+
+    sent, totals, stats = asyncio.run(scenario())
+    assert bool(sent) is not gone
+    assert seen == ([1] if gone else [1, 2, 1])
+    assert (totals["ok"], totals["aborted"]) == ((1, 1) if gone else (2, 0))
+    counts = {kind: stats["inference_stats"][kind]["count"] for kind in ("success", "fail")}
+    assert counts == ({"success": 1, "fail": 1} if gone else {"success": 2, "fail": 0})
+    assert stats["inference_count"] == sum(seen)
+
+
+async def sent_to_one_behind(endpoints, request, *, gone):
+    """What is sent to a client that is there no more after its body where ``gone``."""
+    messages = [{"type": "http.request", "body": request["content"], "more_body": False}]
+    sent = []
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        if not gone:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in request["headers"].items()]
+    scope = {"type": "http", "path": INFER, "method": "POST", "query_string": b"", "headers": headers}
+    await Door(endpoints.routes())(scope, receive, send)
+    return sent
