@@ -52,7 +52,7 @@ class Ways:
         return self._call(self._compiled, torch.from_numpy(preprocess(sample.photograph, self._side)))
 
     def native_resize(self, sample: Sample) -> FloatArray:
-        """From the photograph, with ``interpolate`` as it comes: no antialiasing."""
+        """From the photograph, with ``interpolate`` as it comes: no antialiasing, which torchvision's Resize has."""
         pixels = torch.from_numpy(sample.photograph).permute(2, 0, 1).unsqueeze(0).float()
         smaller = F.interpolate(pixels, size=(self._side, self._side), mode="bilinear")
         return self._call(self._compiled, (smaller / 127.5 - 1).permute(0, 2, 3, 1).contiguous())

@@ -170,8 +170,8 @@ MISTAKES = (
         name="framework_resize",
         title="Each framework's own resize",
         done="shrinks photographs with the resize that each framework has, as it comes",
-        why="PyTorch and TensorFlow do not antialias unless they are told to, JAX and PIL do: other pixels, other "
-        "answers, and another time",
+        why="torch.nn.functional.interpolate and tf.image.resize do not antialias unless they are told to; JAX, PIL "
+        "and torchvision's Resize do: other pixels, other answers, and another time",
         evidence=(_SYSNOISE,),
         expected="either",
         ways=_all("native_resize"),

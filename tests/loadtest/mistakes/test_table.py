@@ -43,6 +43,13 @@ def test_a_mistake_changes_something_and_one_thing_alone(mistake):
     assert other_way != other_statistic
 
 
+def test_who_does_not_antialias_is_named_by_the_function_that_is_timed_for_pytorch_has_two():
+    (resize,) = (mistake for mistake in MISTAKES if mistake.name == "framework_resize")
+    without, _, with_ = resize.why.partition(";")
+    assert {"torch.nn.functional.interpolate", "tf.image.resize"} <= set(without.split())
+    assert "torchvision's Resize" in with_
+
+
 def test_names_and_titles_are_unique():
     assert len({mistake.name for mistake in MISTAKES}) == len({mistake.title for mistake in MISTAKES}) == len(MISTAKES)
 
