@@ -15,7 +15,8 @@ Precision = Literal["float32", "bfloat16"]
 class Optimizer:
     """AdamW, written out. Decay is decoupled and touches kernels only, not scales, shifts and biases.
 
-    Epsilon is 1e-8 by default in PyTorch and Optax and 1e-7 in Keras.
+    Epsilon is 1e-8 by default in PyTorch and Optax and 1e-7 in Keras. Equal numbers are not quite equal: Keras adds it
+    before the bias correction, so in the others' form it is epsilon / sqrt(1 - beta2**t), 32 times as large at step 1.
     """
 
     beta1: float = 0.9
