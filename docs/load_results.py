@@ -11,6 +11,7 @@ meanwhile. Needs the artifact of `hemabench export` and the images of `hemabench
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,6 +64,16 @@ def measured(service: CommandForPort, scenario: Scenario, resolution_px: int) ->
     with running_service(service, log=RESULTS / "load-results.log", cores=cores.service) as running:
         typed = as_typed(scenario, resolution_px)
         result = offer_load(running.url, scenario, resolution_px, images, RESULTS, command=typed, cores=cores)
+    report = [
+        sys.executable,
+        "-m",
+        "cli",
+        "report",
+        str(result.folder),
+    ]  # numbers to verify, as `hemabench load` leaves
+    subprocess.run(
+        report, cwd=ROOT, stdout=subprocess.DEVNULL, check=False
+    )  # 1: a load that stalled may not be compared
     return load_run(result.folder)
 
 

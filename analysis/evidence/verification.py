@@ -47,7 +47,9 @@ def verify_run(folder: Path, progress: Progress = silent) -> Verification:
     faults = list(broken_seal(folder))
     numbers = 0
     # Training keeps its numbers when a report is asked for; all others when they end.
-    if SUMMARY_FILE in sealed or not is_training_folder(folder):
+    if SUMMARY_FILE not in sealed and not is_training_folder(folder):
+        faults.append(f"{SUMMARY_FILE}: no numbers were made of these records. Next: hemabench report {folder}")
+    elif SUMMARY_FILE in sealed:
         try:
             numbers = _check_numbers(folder, faults, progress)
         except (HemaBenchError, OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -63,10 +63,16 @@ def steadiness_words(cells: Sequence[CellSummary]) -> str:
 def crossover_words(crossovers: Sequence[Crossover]) -> str:
     """From which resolution on the model outweighs the server, runtimes with the same answer together."""
     clauses = []
-    by_place = sorted(crossovers, key=lambda one: (one.from_px is None, one.from_px or 0))
-    for from_px, group in groupby(by_place, key=lambda one: one.from_px):
-        names = listed(runtime_name(one.runtime) for one in group)
-        sure = "not for certain at the highest of them" if from_px is None else f"from {from_px} px on"
-        clauses.append(f"{names}: {sure}")
+    by_place = sorted(
+        crossovers, key=lambda one: (one.from_px is None, one.from_px or 0, one.surely_not, one.measured_px[-1])
+    )
+    for place, group in groupby(by_place, key=_place):
+        clauses.append(f"{listed(runtime_name(one.runtime) for one in group)}: {place}")
     measured = listed(dict.fromkeys(side for one in crossovers for side in one.measured_px))
     return f"The model outweighs all the rest of the round trip (of {measured} px): {'; '.join(clauses)}."
+
+
+def _place(crossover: Crossover) -> str:
+    if crossover.from_px is not None:
+        return f"from {crossover.from_px} px on"
+    return f"not {'' if crossover.surely_not else 'for certain '}at {crossover.measured_px[-1]} px"

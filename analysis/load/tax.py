@@ -36,12 +36,13 @@ class ServingTax:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossover:
     """From which resolution on the model of ``runtime`` surely outweighs the server; None where it does not at the
-    highest, or its interval does not tell.
+    highest: ``surely_not``, or its interval does not tell.
     """
 
     runtime: str
     from_px: int | None
     measured_px: tuple[int, ...]
+    surely_not: bool = False
 
 
 def serving_taxes(summary: RunSummary) -> tuple[ServingTax, ...]:
@@ -73,7 +74,14 @@ def crossovers(taxes: Sequence[ServingTax]) -> tuple[Crossover, ...]:
             if not tax.model_outweighs:
                 break
             from_px = tax.resolution_px
-        found.append(Crossover(runtime=runtime, from_px=from_px, measured_px=tuple(tax.resolution_px for tax in own)))
+        found.append(
+            Crossover(
+                runtime=runtime,
+                from_px=from_px,
+                measured_px=tuple(tax.resolution_px for tax in own),
+                surely_not=own[-1].model_outweighs is False,
+            )
+        )
     return tuple(found)
 
 

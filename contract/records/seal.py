@@ -70,8 +70,13 @@ def broken_seal(folder: Path) -> tuple[str, ...]:
 def read_seal(folder: Path) -> dict[str, str]:
     """SHA-256 by file name. Raises `RunInvalid` without a seal, `RecordsCorrupt` where a line is none of a seal."""
     path = folder / SEAL_FILE
+    if not folder.is_dir():
+        raise RunInvalid(f"there is no run at {folder}. Next: name a folder under results/")
     if not path.is_file():
-        raise RunInvalid(f"{folder} has no seal ({SEAL_FILE}): its run has not ended. Next: resume the run")
+        raise RunInvalid(
+            f"{folder} has no seal ({SEAL_FILE}): it is a run that has not ended, or none. "
+            "Next: resume it, or name another"
+        )
     found: dict[str, str] = {}
     for number, line in enumerate(path.read_bytes().decode(errors="replace").splitlines(), start=1):
         digest, between, name = line.partition(_BETWEEN)

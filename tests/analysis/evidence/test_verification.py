@@ -85,6 +85,15 @@ def test_a_run_without_its_numbers_does_not_hold(sealed: Path) -> None:
     assert any("cannot be derived again" in fault for fault in verify_run(sealed).faults)
 
 
+def test_a_run_that_nobody_reported_says_so(build, tmp_path: Path) -> None:
+    folder = build.write(tmp_path / "run", requests=40)
+    seal_folder(folder)
+    (fault,) = verify_run(folder).faults
+    assert fault.startswith("summary.json: no numbers were made")
+    assert hemabench("report", folder).returncode == 0
+    assert verify_run(folder).holds
+
+
 def test_an_unreadable_plan_is_a_fault_and_no_crash(sealed: Path) -> None:
     (sealed / "run.json").write_bytes(b"\xff{")
     assert verify_run(sealed).faults[0].startswith("run.json: its bytes")

@@ -55,12 +55,12 @@ def test_the_model_outweighs_from_where_it_does_at_every_higher_resolution_too()
         tax_of("onnx", 28, 4.0, 4.1),
         tax_of("onnx", 224, 1.9, 2.1),  # its interval does not tell
     )
-    jax, onnx = crossovers(taxes)
+    jax, onnx, pytorch = crossovers((*taxes, tax_of("pytorch", 28, 36.0, 37.0)))
     assert jax == Crossover(runtime="jax", from_px=128, measured_px=(28, 64, 128, 224))
     assert onnx.from_px is None
-    assert crossover_words((jax, onnx)) == (
+    assert crossover_words((jax, onnx, pytorch)) == (
         "The model outweighs all the rest of the round trip (of 28, 64, 128 and 224 px): "
-        "JAX: from 128 px on; ONNX Runtime: not for certain at the highest of them."
+        "JAX: from 128 px on; ONNX Runtime: not for certain at 224 px; PyTorch: not at 28 px."
     )
 
 

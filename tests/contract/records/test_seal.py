@@ -68,8 +68,13 @@ def test_a_report_made_again_does_not_hide_a_changed_record(tmp_path: Path) -> N
 def test_a_run_that_has_not_ended_gets_no_seal_from_its_report(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_bytes(b"")
     add_to_seal(tmp_path, ["report.html"])
-    with pytest.raises(RunInvalid, match=r"has not ended\. Next: resume"):
+    with pytest.raises(RunInvalid, match=r"has not ended, or none\. Next: resume"):
         read_seal(tmp_path)
+
+
+def test_where_there_is_nothing_no_run_is_spoken_of(tmp_path: Path) -> None:
+    with pytest.raises(RunInvalid, match="there is no run at"):
+        read_seal(tmp_path / "nowhere")
 
 
 def test_a_run_that_goes_on_loses_its_seal_if_it_is_whole(tmp_path: Path) -> None:
