@@ -43,7 +43,7 @@ from loadtest.generator.ledger import OpenRequest
 from loadtest.generator.offering import Offering
 from loadtest.generator.payloads import Payload, choose_positions, encode_payloads
 from loadtest.generator.plan import LoadPlan
-from loadtest.generator.workers import MasterSide, Share, WorkerSide, share_of
+from loadtest.generator.workers import MasterSide, Share, WorkerSide, hear_workers, share_of
 from loadtest.scenarios import CLOSED_LOOP, KINDS
 
 EXIT_LOAD_BROKE_OFF = 3
@@ -87,6 +87,8 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     environment.worker_side = WorkerSide(runner) if isinstance(runner, WorkerRunner) else None
     if environment.worker_side is not None:
         return  # what to do comes from the master, and what is wrong with it is told there
+    if isinstance(runner, MasterRunner):
+        hear_workers(runner)
     try:
         plan = plan_from(environment.parsed_options)
         environment.images_key, environment.payloads = _images_of(plan)
@@ -105,7 +107,7 @@ def begin(environment: Any, **_: Any) -> None:
             _quieten_garbage_collection()
             environment.offering = _offering(environment, plan)
             gevent.spawn(_see_to_the_end, environment, environment.offering)
-    except (HemaBenchError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 (Locust would log it, and run for ever without a load)
         environment.offering = None
         _break_off(environment, error)
         return
@@ -295,7 +297,8 @@ def _see_to_the_end(environment: Any, offering: Offering) -> None:
 
 
 def _break_off(environment: Any, error: Exception) -> None:
-    logger.error("%s", error)
+    expected = isinstance(error, HemaBenchError | OSError)
+    logger.error("%s", error if expected else repr(error), exc_info=None if expected else error)
     environment.process_exit_code = EXIT_LOAD_BROKE_OFF
     if environment.worker_side is not None:
         environment.worker_side.done(str(error))

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from gevent.event import AsyncResult
 
-from contract.errors import RunInvalid
+from contract.errors import HemaBenchError, RunInvalid
 from contract.records.journal import JournalWriter, read_journal
 from contract.records.load import REQUESTS_FILE, RequestRecord, StepOutcome
 from contract.storage import read_json, write_json
@@ -91,8 +91,6 @@ class MasterSide:
         self._step: dict[int, StepOutcome] = {}
         self._done: set[int] = set()
         self._over = False
-        runner.register_message(STEP_DONE, self._hear_step)
-        runner.register_message(LOAD_DONE, self._hear_done)
 
     @property
     def is_over(self) -> bool:
@@ -110,17 +108,19 @@ class MasterSide:
         """Somebody stopped the load: what workers do from now on is no business of this one."""
         self._over = True
 
-    def _hear_step(self, environment: Any, msg: Any, **_: Any) -> None:
-        self._step[msg.data["index"]] = msgspec.convert(msg.data["outcome"], StepOutcome)
+    def hear_step(self, said: dict[str, Any]) -> None:
+        """A worker has ended a step; when all have, tell them what it came to."""
+        self._step[said["index"]] = msgspec.convert(said["outcome"], StepOutcome)
         if len(self._step) == self._workers:
             total = reduce(add, self._step.values())
             self._step = {}
             self._runner.send_message(STEP_AGREED, asdict(total))
 
-    def _hear_done(self, environment: Any, msg: Any, **_: Any) -> None:
-        self._done.add(msg.data["index"])
-        if msg.data["error"] is not None:
-            self._end(f"worker {msg.data['index']} broke off: {msg.data['error']}")
+    def hear_done(self, said: dict[str, Any]) -> None:
+        """A worker has closed its books; when all have, the load is over."""
+        self._done.add(said["index"])
+        if said["error"] is not None:
+            self._end(f"worker {said['index']} broke off: {said['error']}")
         elif len(self._done) == self._workers:
             self._end(None)
 
@@ -128,11 +128,34 @@ class MasterSide:
         if self._over:
             return
         self._over = True
+        try:
+            self._merge(with_tally=error is None)
+        except (HemaBenchError, OSError) as problem:  # Locust would log it, and wait for ever
+            error = error or str(problem)
+        self._finish(error)
+
+    def _merge(self, *, with_tally: bool) -> None:
         folder = Path(self._plan.record_to)
         merge_journals(folder, self._workers)
-        if error is None:
+        if with_tally:
             write_json(folder / TALLY_FILE, merge_tallies(folder, self._workers))
-        self._finish(error)
+
+
+def hear_workers(runner: Any) -> None:
+    """Let whoever leads at the time, ``environment.master_side``, hear the workers.
+
+    Locust takes one listener per kind of message for as long as it runs, and its page starts many loads.
+    """
+    runner.register_message(STEP_DONE, _passed_to(MasterSide.hear_step))
+    runner.register_message(LOAD_DONE, _passed_to(MasterSide.hear_done))
+
+
+def _passed_to(hear: Callable[[MasterSide, dict[str, Any]], None]) -> Callable[..., None]:
+    def listener(environment: Any, msg: Any, **_: Any) -> None:
+        if environment.master_side is not None:
+            hear(environment.master_side, msg.data)
+
+    return listener
 
 
 def merge_journals(folder: Path, workers: int) -> None:

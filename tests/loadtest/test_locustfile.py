@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -205,6 +206,39 @@ def test_a_test_that_was_stopped_on_the_page_does_not_end_the_next_one(
         wait_for(lambda: (next_one / TALLY_FILE).exists(), log)
     assert not read_json(stopped / TALLY_FILE, LoadTally).complete
     require_whole_books(next_one, CLOSED_LOOP)
+
+
+def test_the_page_of_a_master_starts_one_load_after_another(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    page = f"http://127.0.0.1:{port}"
+    with (
+        fake_service(service_ms=2) as service,
+        guarded_process(page_of_a_master(port, noise_folder), log=log, grace_s=2),
+    ):
+        wait_for(lambda: answers(page), log)
+        for number in (1, 2):
+            wait_for(lambda: is_idle(page), log)
+            form = {"user_count": 2, "spawn_rate": 2, "host": service.url, "record_to": str(tmp_path / str(number))}
+            post(f"{page}/swarm", form | {"scenario": "open_loop"} | SCENARIOS["open_loop"])
+            wait_for(lambda number=number: (tmp_path / str(number) / TALLY_FILE).exists(), log)
+            require_whole_books(tmp_path / str(number), "open_loop", workers=2)
+
+
+def page_of_a_master(port: int, dataset: Path) -> list[str]:
+    """Locust's page in front of two workers."""
+    bound = str(free_port())
+    crew = ["--processes", "2", "--master-bind-port", bound, "--master-port", bound]
+    page = ["--web-host", "127.0.0.1", "--web-port", str(port)]
+    return locust_command(*crew, *page, "--dataset", str(dataset), "--warmup", "0")
+
+
+def is_idle(page: str) -> bool:
+    """Whether two workers wait for a load at the master behind ``page``, and it for somebody to start one."""
+    with urllib.request.urlopen(f"{page}/stats/requests", timeout=10) as response:
+        said = json.load(response)
+    return said["state"] in {"ready", "stopped"} and [it["state"] for it in said.get("workers", [])] == ["ready"] * 2
 
 
 def test_a_shape_changes_the_number_of_users_and_cuts_nobody_off(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -13,8 +15,32 @@ from contract.records.load import REQUESTS_FILE, Cell, RequestRecord, StepOutcom
 from loadtest.campaign.cells import Surroundings, measure_cell
 from loadtest.generator.launch import offer
 from loadtest.generator.plan import TALLY_FILE, LoadPlan
-from loadtest.generator.workers import Share, merge_tallies, share_of, worker_folder
+from loadtest.generator.workers import (
+    LOAD_DONE,
+    MasterSide,
+    Share,
+    hear_workers,
+    merge_tallies,
+    share_of,
+    worker_folder,
+)
 from loadtest.scenarios import arrivals_of
+
+
+class MasterRunner:
+    """Locust's, as far as we use it: it takes one listener per kind of message, and logs what a listener raises."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[str, Callable] = {}
+        self.environment = SimpleNamespace(master_side=None)
+
+    def register_message(self, kind: str, listener: Callable) -> None:
+        assert kind not in self.listeners
+        self.listeners[kind] = listener
+
+    def hear(self, kind: str, **data: object) -> None:
+        with contextlib.suppress(Exception):
+            self.listeners[kind](environment=self.environment, msg=SimpleNamespace(data=data))
 
 
 def records_in(folder: Path) -> tuple[RequestRecord, ...]:
@@ -100,3 +126,35 @@ def test_a_worker_in_the_place_of_a_lost_one_is_refused(make_plan: Callable) -> 
 def test_a_worker_whose_count_is_not_here_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunInvalid, match="shared folder"):
         merge_tallies(tmp_path, 2)
+
+
+def test_a_master_leads_one_load_after_another(make_plan: Callable, tmp_path: Path) -> None:
+    runner = MasterRunner()
+    hear_workers(runner)
+    runner.hear(LOAD_DONE, index=0, error="nobody listens yet")
+    ends = []
+    for number in (1, 2):
+        plan = make_plan(record_to=str(tmp_path / str(number)))
+        runner.environment.master_side = MasterSide(runner, plan, 2, ends.append)
+        runner.hear(LOAD_DONE, index=1, error=f"trouble {number}")
+    assert ends == ["worker 1 broke off: trouble 1", "worker 1 broke off: trouble 2"]
+
+
+def test_a_load_ends_with_an_error_where_the_workers_records_are_not_here(make_plan: Callable) -> None:
+    runner, ends = MasterRunner(), []
+    hear_workers(runner)
+    runner.environment.master_side = MasterSide(runner, make_plan(), 2, ends.append)
+    for index in (0, 1):
+        runner.hear(LOAD_DONE, index=index, error=None)
+    (error,) = ends
+    assert "shared folder" in error
+
+
+def test_a_load_ends_with_the_first_error_where_records_cannot_be_put_together(make_plan: Callable) -> None:
+    runner, ends, plan = MasterRunner(), [], make_plan()
+    hear_workers(runner)
+    (Path(plan.record_to)).mkdir()
+    (Path(plan.record_to) / REQUESTS_FILE).write_text("of an earlier load")
+    runner.environment.master_side = MasterSide(runner, plan, 2, ends.append)
+    runner.hear(LOAD_DONE, index=1, error="trouble")
+    assert ends == ["worker 1 broke off: trouble"]
