@@ -40,9 +40,10 @@ def training_page(summary: TrainingSummary) -> str:
         ),
         *_section(
             "Speed and memory",
-            "Images per second: the median over runs of each run's median epoch, first step left out, whole runs "
-            f"resampled (the epochs of a single one). {FEW_PROMISE} The others are means over seeds. One process per "
-            "run. Time to 97 %: until the end of the first epoch that validated at 97 %.",
+            f"{wording.steps_as_run(summary.runs)} Images per second: the median over runs of each run's median epoch, "
+            f"first step left out, whole runs resampled (the epochs of a single one). {FEW_PROMISE} The others are "
+            "means over seeds. One process per run. Time to 97 %: until the end of the first epoch that validated at "
+            "97 %.",
             wording.SPEED_HEADINGS,
             [wording.speed_row(one) for one in summary.frameworks],
         ),

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from analysis.statistics import Absent, Figure
 from analysis.training.common_errors import CommonErrors
 from analysis.training.summary import Comparison, FrameworkFigures, NetworkFigures, RunFigures
-from analysis.wording import plain
+from analysis.wording import listed, plain
+from contract.records.training import TrainingRun
 
 FRAMEWORK_NAMES = {"pytorch": "PyTorch", "keras": "TensorFlow/Keras", "flax": "JAX/Flax"}
+# As train/frameworks/ writes their steps; PyTorch's runs choose, and their settings say so.
+STEPS = {"keras": "a tf.function without XLA", "flax": "nnx.jit (XLA)"}
 GIB = 2**30
 RUN_HEADINGS = (
     "network",
@@ -153,6 +156,18 @@ def framework_row(figures: FrameworkFigures) -> tuple[str, ...]:
 def _network_of(figures: FrameworkFigures) -> str:
     first = figures.runs[0].run
     return network_name(first.model, first.resolution_px)
+
+
+def steps_as_run(runs: Iterable[RunFigures]) -> str:
+    """Which framework's steps were compiled, and by what: a speed belongs to that as much as to the framework."""
+    ways = dict.fromkeys(f"{framework_name(figures.run.framework)} {_step(figures.run)}" for figures in runs)
+    return f"Speeds are of frameworks as their steps are run here: {listed(ways)}."
+
+
+def _step(run: TrainingRun) -> str:
+    if run.framework == "pytorch":
+        return "through torch.compile" if run.settings.get("compiled", False) else "eager"
+    return STEPS.get(run.framework, "in a way that this page does not know")
 
 
 def speed_row(figures: FrameworkFigures) -> tuple[str, ...]:
