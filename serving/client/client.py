@@ -10,6 +10,7 @@ yield what they need: a request to be sent, or a pause. The two clients only car
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -178,6 +179,9 @@ class _Speaker:
     def unreachable(self, error: httpx.HTTPError) -> ServiceFailed:
         """What is raised where no answer came."""
         what = str(error) or type(error).__name__
+        if "[SSL" in what and "CERTIFICATE" not in what and "ALERT" not in what:  # it answered, and not in TLS
+            plain = self.url.replace("https://", "http://", 1)
+            return ServiceFailed(f"what answers at {self.url} speaks no TLS: {what}. Next: try {plain}")
         return ServiceFailed(f"no service answers at {self.url}: {what}. Next: hemabench serve")
 
 
@@ -323,6 +327,10 @@ def _base_url(url: str) -> str:
         raise InvalidSettings(f"{url!r} is no URL: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidSettings(f"{url!r} is no URL of a service; one looks like http://127.0.0.1:3000")
+    place, *endpoint = re.split(r"/v[12](?:/|$)", parsed.path, maxsplit=1)
+    if endpoint or parsed.query or parsed.fragment:
+        service = str(parsed.copy_with(path=place or "/", query=None, fragment=None)).rstrip("/")
+        raise InvalidSettings(f"{url!r} is more than the address of a service. Next: give only {service}")
     return url.rstrip("/")
 
 

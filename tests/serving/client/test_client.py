@@ -131,6 +131,48 @@ def test_what_is_no_url_is_refused_at_once(url):
         HemaBenchClient(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [
+        ("http://h:3000/v1/classify", "http://h:3000"),
+        ("https://h/a/v2/models?x=1", "https://h/a"),
+        ("http://h:3000/v1", "http://h:3000"),
+        ("http://h:3000/?resolution=28", "http://h:3000"),
+        ("http://h:3000/#page", "http://h:3000"),
+    ],
+)
+def test_an_address_of_more_than_a_service_is_refused_with_the_services_own(url, service):
+    with pytest.raises(InvalidSettings) as raised:
+        HemaBenchClient(url)
+    assert str(raised.value).endswith(f"Next: give only {service}")
+
+
+@pytest.mark.parametrize("url", ["http://v1/", "http://h/v10", "https://h/a/"])
+def test_a_service_may_lie_below_a_path(url):
+    HemaBenchClient(url).close()
+
+
+def test_a_service_without_tls_is_said_to_have_none():
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = f"127.0.0.1:{server.server_port}"
+    try:
+        with HemaBenchClient(f"https://{place}") as client, pytest.raises(ServiceFailed) as raised:
+            client.is_ready()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert str(raised.value).endswith(f"Next: try http://{place}")
+    assert "no service answers" not in str(raised.value)
+
+
+def test_a_certificate_that_does_not_hold_is_no_reason_to_leave_tls():
+    asked = Asked(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))
+    with pytest.raises(ServiceFailed) as raised:
+        asked.ask("waiting", lambda client: client.is_ready())
+    assert "try http" not in str(raised.value)
+
+
 @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"retries": -1}, {"connections": 0}, {"longest_pause_s": -1}])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidSettings):
