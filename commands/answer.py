@@ -16,13 +16,15 @@ import typer
 from commands.console import INTERRUPTED, progress_bar, show, show_json, tell, warn
 from commands.options import ARTIFACTS, MOST_THREADS, Artifacts, Json, side_option
 from contract.blood_cells import NOTICE
-from contract.errors import InvalidSettings
+from contract.errors import DataUnavailable, InvalidSettings
 
 if TYPE_CHECKING:
     from serving.answers import Answer
+    from serving.client.folder import FolderOutcome
     from serving.gateway.services import Service
     from serving.settings import ServiceSettings
 
+COMMONEST = 3  # codes of refusals that a closing line names
 
 RuntimeOrDefault = Annotated[
     str | None,
@@ -146,7 +148,7 @@ def _serve_all(template: ServiceSettings, elsewhere: list[str], host: str, port:
 def _announce(url: str, services: Mapping[str, Service], open_page: bool) -> None:
     for service in services.values():
         if service.reason:
-            warn(f"{service.runtime} is {service.state}: {service.reason}. Next: read {service.log}")
+            warn(f"{service.runtime} is {service.state}: {service.reason}. Next: {service.next_step}")
     tell(f"the page is at {url}  ({NOTICE})")
     if open_page and not webbrowser.open(url):
         warn(f"no browser could be opened. Next: open {url} yourself")
@@ -161,7 +163,9 @@ def classify(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, max=1_000, help="Of a folder: files on their way.")
     ] = 8,
-    runtime: Annotated[str, typer.Option("--runtime", help="In this process only.")] = "onnx",
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="In this process only, without --url.", show_default="onnx")
+    ] = None,
     resolution: Annotated[int | None, side_option("Default: the smallest there is.", show_default=False)] = None,
     artifacts: Artifacts = ARTIFACTS,
     as_json: Json = False,
@@ -171,13 +175,17 @@ def classify(
     from serving.client.classify import classify_at, classify_file
     from serving.settings import ServiceSettings
 
+    if url is not None and runtime is not None:
+        raise InvalidSettings(
+            "a service has its runtime: --runtime is of this process. Next: leave --runtime or --url away"
+        )
     if image.is_dir():
         _classify_folder(image, url, out, resolution, concurrency, as_json)
         return
     if url is not None:
         answer = classify_at(image, url, resolution)
     else:
-        answer = classify_file(image, ServiceSettings(runtime=runtime, artifacts=artifacts), resolution)
+        answer = classify_file(image, ServiceSettings(runtime=runtime or "onnx", artifacts=artifacts), resolution)
     if as_json:
         show_json(answer)
         return
@@ -210,4 +218,14 @@ def _classify_folder(
     if as_json:
         show_json({"out": str(out), **asdict(outcome)})
     else:
-        show(f"{out}: {outcome.answered:,} answered, {outcome.refused:,} refused, {outcome.skipped:,} there already")
+        typer.echo(_closing_line(out, outcome))  # one line, however long, and a path as it is
+    if not outcome.any_answered:
+        raise DataUnavailable(f"no file below {folder} was answered. Next: see why under error_message in {out}")
+
+
+def _closing_line(out: Path, outcome: FolderOutcome) -> str:
+    counts = f"{outcome.answered:,} answered, {outcome.refused:,} refused, {outcome.skipped:,} there already"
+    ordered = sorted(outcome.refusals.items(), key=lambda item: -item[1])
+    refusals = ", ".join(f"{code} {files:,}" for code, files in ordered[:COMMONEST])
+    in_all = f"{outcome.out_of_distribution:,} out of distribution" + (f", refused: {refusals}" if refusals else "")
+    return f"{out}: {counts}; in all {in_all}"

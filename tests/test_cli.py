@@ -85,6 +85,11 @@ def test_info_counts_what_the_network_costs():
         (["run", "--resume", "nowhere"], "no run 'nowhere' is under results"),
         (["classify", "serving/page/examples/ig.png", "--resolution", "0"], "no model is made for 0 px"),
         (["classify", "serving/page/examples/ig.png", "--url", ""], "is no URL of a service"),
+        (["classify", "serving/page/examples/ig.png", "--url", "http://h:1/v1/classify"], "Next: give only http://h:1"),
+        (
+            ["classify", "serving/page/examples", "--url", "http://127.0.0.1:9", "--runtime", "jax"],
+            "leave --runtime or",
+        ),
         (["serve", "--all", "--runtime", "onnx"], "leave one of them away"),
         (["serve", "--open"], "Next: hemabench serve --all --open"),
     ],
@@ -145,6 +150,13 @@ def test_a_folder_is_classified_by_a_service_only(tmp_path):
     refused = hemabench("classify", tmp_path)
     assert refused.returncode == 2
     assert "name it with --url" in refused.stderr
+
+
+def test_a_folder_without_files_is_no_success(tmp_path):
+    refused = hemabench("classify", tmp_path, "--url", "http://127.0.0.1:9", "--out", tmp_path / "p.csv")
+    assert refused.returncode == 1
+    assert "PNG, JPEG, WebP, TIFF and BMP are looked for" in refused.stderr
+    assert not (tmp_path / "p.csv").exists()
 
 
 @pytest.mark.parametrize(

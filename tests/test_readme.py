@@ -143,4 +143,5 @@ def test_a_folder_is_counted_for_programs_too(port, cell, tmp_path):
     command = [sys.executable, "-m", "cli", *words]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
-    assert json.loads(shown.stdout) == {"out": str(out), "answered": 1, "refused": 0, "skipped": 0}
+    counts = {"answered": 1, "refused": 0, "skipped": 0, "out_of_distribution": 0, "refusals": {}}
+    assert json.loads(shown.stdout) == {"out": str(out), **counts}

@@ -1,26 +1,29 @@
 """Predictions as CSV: one row per file, each handed to the operating system whole.
 
 Killing the process tears at most the last row. `PredictionsFile` cuts a torn row off and
-goes on behind the whole ones.
+goes on behind the whole ones. One process writes it at a time.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import fcntl
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import NamedTuple
 
 from contract.errors import RecordsCorrupt, RunInvalid
 from serving.answers import Answer, ModelFacts
+from serving.client.rows import encoded, whole_rows
 
-_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
+_ABOUT_THE_FILE = ("file", "sha256")
 _ABOUT_THE_ANSWER = ("label", "class_index", "in_distribution", "distance")
 _ABOUT_THE_MODEL = ("model", "resolution", "digest", "request_id", "error_code", "error_message")
+_WITHOUT_SHA256 = b"file,label,class_index,"  # how predictions began before rows said of which bytes they are
+_OPENED = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,20 @@ class Refused:
     request_id: str = ""
 
 
-class PredictionsFile:
-    """Appends rows to ``path``; ``done`` are the files that already had one.
+class Row(NamedTuple):
+    """What is kept in memory of a row; ``sha256`` is empty where the file was not read."""
 
-    Raises `RecordsCorrupt` for a file that holds something else, and `RunInvalid` for
+    sha256: str
+    answered: bool
+    out_of_distribution: bool
+    error_code: str
+
+
+class PredictionsFile:
+    """Appends rows to ``path``; ``rows`` are those of an earlier run, by file.
+
+    Raises `RecordsCorrupt` for a file that holds something else, and `RunInvalid` where
+    another process writes it, for rows that do not say of which bytes they are, and for
     predictions of another model: what two models say is not mixed in one file.
     """
 
@@ -43,25 +56,51 @@ class PredictionsFile:
         self._path = path
         self._labels = model.labels
         self._digest = model.digest
-        self.columns = ("file", *_ABOUT_THE_ANSWER, *(f"p_{label}" for label in model.labels), *_ABOUT_THE_MODEL)
-        self._digest_column = self.columns.index("digest")
+        probabilities = (f"p_{label}" for label in model.labels)
+        self.columns = (*_ABOUT_THE_FILE, *_ABOUT_THE_ANSWER, *probabilities, *_ABOUT_THE_MODEL)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.done, whole_bytes = self._read() if path.exists() else (set(), 0)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.ftruncate(self._file, whole_bytes)
-        if not whole_bytes:
-            self._append(self.columns)
+        self._file = _opened_alone(path)
+        try:
+            self.rows, whole_bytes = self._read()
+            os.ftruncate(self._file, whole_bytes)
+            if not whole_bytes:
+                self._append(self.columns)
+        except BaseException:
+            os.close(self._file)
+            raise
 
-    def write(self, file: str, result: Answer | Refused) -> None:
+    def write(self, file: str, sha256: str, result: Answer | Refused) -> None:
         """One row; ``OSError`` when the disk refuses, `RunInvalid` for the answer of another model."""
         if isinstance(result, Answer):
             self._require_same_model(result.model.digest)
-        self._append([file, *(self._answer(result) if isinstance(result, Answer) else self._refusal(result))])
+        about = self._answer(result) if isinstance(result, Answer) else self._refusal(result)
+        self._append([file, sha256, *about])
+
+    def drop(self, files: Collection[str]) -> None:
+        """Take the rows of ``files`` out; whoever is killed meanwhile leaves the old rows or the new ones."""
+        if not files:
+            return
+        place = self._path.resolve()  # and not a link to it
+        new = place.with_name(f".{place.name}.new")
+        handle = os.open(new, _OPENED | os.O_TRUNC, 0o600)
+        try:
+            _lock(handle)  # before anybody can find it at its place
+            self._copy_without(files, handle)
+            new.replace(place)
+        except BaseException:
+            os.close(handle)
+            new.unlink(missing_ok=True)
+            raise
+        os.close(self._file)
+        self._file = handle
+        self.rows = {file: row for file, row in self.rows.items() if file not in files}
 
     def close(self) -> None:
         """Flush to the disk itself, and close."""
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
 
     def __enter__(self) -> PredictionsFile:
         return self
@@ -84,27 +123,40 @@ class PredictionsFile:
         return [*nothing, refused.request_id, refused.code, refused.message]
 
     def _append(self, row: Sequence[object]) -> None:
-        content = _encoded(row)
+        content = encoded(row)
         if (written := os.write(self._file, content)) != len(content):
             os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(f"disk took {written} of {len(content)} bytes of a row")
 
-    def _read(self) -> tuple[set[str], int]:
-        """The files that have whole rows, and where the last of these ends."""
-        done: set[str] = set()
+    def _copy_without(self, files: Collection[str], handle: int) -> None:
+        with self._path.open("rb") as old, open(handle, "wb", closefd=False) as new:
+            for number, (row, _) in enumerate(whole_rows(old)):
+                if number == 0 or row[0] not in files:
+                    new.write(encoded(row))
+        os.fchmod(handle, stat.S_IMODE(os.fstat(self._file).st_mode))
+        os.fsync(handle)
+
+    def _read(self) -> tuple[dict[str, Row], int]:
+        """The whole rows by file, and where the last of these ends."""
+        rows: dict[str, Row] = {}
         whole_bytes = 0
         with self._path.open("rb") as file:
-            if not _encoded(self.columns).startswith(file.readline()):
-                raise self._corrupt()
+            header = file.readline()
+            if not encoded(self.columns).startswith(header):
+                raise self._older() if header.startswith(_WITHOUT_SHA256) else self._corrupt()
             file.seek(0)
-            for number, (row, end) in enumerate(_whole_rows(file)):
-                if len(row) != len(self.columns):
+            for number, (cells, end) in enumerate(whole_rows(file)):
+                if len(cells) != len(self.columns):
                     raise self._corrupt()
                 if number:
-                    done.add(row[0])
-                    self._require_same_model(row[self._digest_column])
+                    rows[cells[0]] = self._row(dict(zip(self.columns, cells, strict=True)))
                 whole_bytes = end
-        return done, whole_bytes
+        return rows, whole_bytes
+
+    def _row(self, cells: dict[str, str]) -> Row:
+        self._require_same_model(cells["digest"])
+        out_of_distribution = cells["in_distribution"] == "false"
+        return Row(cells["sha256"], bool(cells["label"]), out_of_distribution, cells["error_code"])
 
     def _require_same_model(self, digest: str) -> None:
         if digest not in ("", self._digest):
@@ -116,38 +168,28 @@ class PredictionsFile:
     def _corrupt(self) -> RecordsCorrupt:
         return RecordsCorrupt(f"{self._path} holds no predictions of these labels. Next: choose another --out")
 
+    def _older(self) -> RunInvalid:
+        return RunInvalid(
+            f"{self._path} is of an earlier version, whose rows do not say of which bytes they are (sha256). "
+            "Next: choose another --out; every file is asked again"
+        )
 
-def _encoded(row: Sequence[object]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(row)
-    return text.getvalue().encode(**_ENCODING)
 
-
-def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
-    """Every row that is whole, and the position behind it; a torn last one is left out."""
-    lines = _CountedLines(file)
+def _opened_alone(path: Path) -> int:
+    """``path`` for reading and appending by no other process, until it is closed or this one dies."""
+    handle = os.open(path, _OPENED, 0o644)
     try:
-        for row in csv.reader(lines, strict=True):
-            if lines.last_is_whole:
-                yield row, lines.position
-    except csv.Error as error:
-        if file.read(1):  # at the end it is a last row torn inside quotes
-            raise RecordsCorrupt(f"{file.name}: {error} before its last row. Next: choose another --out") from error
+        _lock(handle)
+        if not os.path.samestat(os.fstat(handle), path.stat()):  # replaced by its owner between the two lines
+            raise BlockingIOError
+    except BlockingIOError:
+        os.close(handle)
+        raise RunInvalid(f"another run writes {path}. Next: wait for its end, or choose another --out") from None
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
-class _CountedLines:
-    """The lines of a file as text, and how many bytes they were."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.position = 0
-        self.last_is_whole = True
-
-    def __iter__(self) -> _CountedLines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._file)
-        self.position += len(line)
-        self.last_is_whole = line.endswith(b"\n")
-        return line.decode(**_ENCODING)
+def _lock(handle: int) -> None:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
-from contract.errors import DataUnavailable, InvalidSettings, RequestRefused, ServiceFailed
+from contract.errors import DataUnavailable, InvalidSettings, RequestRefused, RunInvalid, ServiceFailed
 from serving.answers import encode_json
 from serving.client.folder import FolderSettings, classify_folder, files_below
 from serving.http.door import Door
@@ -63,7 +65,10 @@ def test_every_file_gets_one_row_errors_included(folder, open_endpoints):
         "z.png": "corrupt_image",
     }
     assert found["a.png"]["label"] == "platelet"
+    assert found["z.png"]["sha256"] == hashlib.sha256((folder / "z.png").read_bytes()).hexdigest()
     assert (outcome.answered, outcome.refused, outcome.skipped, outcome.files) == (2, 3, 0, 5)
+    assert outcome.refusals == {"unsupported_image": 1, "missing_image": 1, "corrupt_image": 1}
+    assert outcome.any_answered
     assert [step[1] for step in heard] == [1, 2, 3, 4, 5]
     assert heard[-1][2] == 5
 
@@ -78,6 +83,113 @@ def test_files_that_have_a_row_are_skipped_and_new_ones_added(folder, open_endpo
     after = (folder / "predictions.csv").read_bytes()
     assert after.startswith(before)
     assert after[len(before) :].startswith(b"new.png,")
+
+
+def other_bytes(png):
+    """The same image; what follows a PNG's end is not looked at."""
+    return png + b"other bytes"
+
+
+def classified(folder, output, endpoints):
+    return classify_folder(settings_of(folder, output=output), transport=transport_to(endpoints))
+
+
+@pytest.mark.parametrize("name", ["cell.png", "other.png"])
+def test_two_folders_do_not_share_an_output(name, tmp_path, open_endpoints, cell_png):
+    endpoints, output = open_endpoints(), tmp_path / "predictions.csv"
+    for day, file, content in (("monday", "cell.png", cell_png), ("tuesday", name, other_bytes(cell_png))):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / file).write_bytes(content)
+    classified(tmp_path / "monday", output, endpoints)
+    before = output.read_bytes()
+    with pytest.raises(RunInvalid, match="choose another --out"):
+        classified(tmp_path / "tuesday", output, endpoints)
+    assert output.read_bytes() == before
+
+
+def test_nothing_is_asked_where_one_answer_is_of_another_folder(folder, open_endpoints, cell_png):
+    endpoints, output = open_endpoints(), folder / "predictions.csv"
+    classified(folder, output, endpoints)
+    before = output.read_bytes()
+    (folder / "0.png").write_bytes(cell_png)  # new, and before the one that differs
+    (folder / "below" / "deeper" / "b, c.png").write_bytes(other_bytes(cell_png))
+    with pytest.raises(RunInvalid, match="b, c"):
+        classified(folder, output, endpoints)
+    assert output.read_bytes() == before
+
+
+def test_a_refused_file_that_was_replaced_is_asked_again_and_keeps_one_row(folder, open_endpoints, cell_png):
+    endpoints, output = open_endpoints(), folder / "predictions.csv"
+    classified(folder, output, endpoints)
+    (folder / "z.png").write_bytes(cell_png)
+    (folder / "empty.png").unlink()
+    outcome = classified(folder, output, endpoints)
+    assert (outcome.answered, outcome.refused, outcome.skipped) == (1, 0, 3)
+    with output.open(newline="") as file:
+        names = sorted(row["file"] for row in csv.DictReader(file))
+    assert names == ["a.png", "below/deeper/b, c.png", "below/notes.txt", "z.png"]
+    assert rows(output)["z.png"]["label"] == "platelet"
+
+
+def test_a_file_that_could_not_be_read_is_asked_again(folder, open_endpoints, monkeypatch):
+    endpoints, output = open_endpoints(), folder / "predictions.csv"
+    real = Path.open
+
+    def broken(path, *words, **options):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", broken)
+        classified(folder, output, endpoints)
+    assert rows(output)["a.png"]["error_code"] == "unreadable"
+    outcome = classified(folder, output, endpoints)
+    assert (outcome.answered, outcome.skipped) == (1, 4)
+    assert rows(output)["a.png"]["label"] == "platelet"
+
+
+def test_what_a_proxy_says_is_a_row_with_its_status_and_asked_again(folder, loaded_models, one_answer):
+    broken = [True]
+
+    def answer(request):
+        if request.method == "GET":
+            return httpx.Response(200, content=encode_json(loaded_models))
+        return httpx.Response(502, text="<html>") if broken[0] else httpx.Response(200, content=encode_json(one_answer))
+
+    transport = httpx.MockTransport(answer)
+    outcome = classify_folder(settings_of(folder), transport=transport)
+    assert (outcome.refusals, outcome.any_answered) == ({"status_502": 5}, False)
+    broken[0] = False
+    assert classify_folder(settings_of(folder), transport=transport).answered == 5
+
+
+def test_images_out_of_distribution_are_counted_with_those_of_an_earlier_run(folder, loaded_models, one_answer):
+    unlike = replace(one_answer, in_distribution=False, distance=9.0, distance_threshold=1.0)
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(200, content=encode_json(loaded_models if request.method == "GET" else unlike))
+    )
+    for _ in range(2):
+        assert classify_folder(settings_of(folder), transport=transport).out_of_distribution == 5
+
+
+def test_a_run_of_which_only_refusals_are_there_already_answered_none(folder, open_endpoints):
+    endpoints, output = open_endpoints(), folder / "predictions.csv"
+    for good in ("a.png", "below/deeper/b, c.png"):
+        (folder / good).unlink()
+    for skipped in (0, 3):
+        outcome = classified(folder, output, endpoints)
+        assert (outcome.skipped, outcome.any_answered, sum(outcome.refusals.values())) == (skipped, False, 3)
+
+
+@pytest.mark.parametrize("there", [[], ["predictions.csv"]])
+def test_a_folder_without_files_is_refused_before_anything_is_asked_or_written(there, tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in there:
+        (tmp_path / name).touch()
+    with pytest.raises(DataUnavailable, match="PNG, JPEG, WebP, TIFF and BMP are looked for"):
+        classify_folder(settings_of(tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == there
 
 
 def test_a_service_that_dies_stops_the_run_and_the_same_call_completes_it(folder, open_endpoints):
@@ -168,10 +280,11 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path, cell_png, loade
     tracemalloc.start()
     try:
         outcome = classify_folder(settings_of(folder), transport=transport)
+        again = classify_folder(settings_of(folder), transport=transport)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert outcome.answered == 3_000
+    assert outcome.answered == again.skipped == 3_000
     assert peak_bytes < 24_000_000  # whatever the collector has not got round to included
 
 
