@@ -67,6 +67,7 @@ HOMES = {
     "onnx": set(),
     "onnxruntime": {"serving/runtimes/onnx.py"},
     "openvino": {"serving/runtimes/openvino.py"},
+    "ai_edge_litert": {"serving/runtimes/tensorflow_lite.py"},
     "locust": {"loadtest/locustfile.py", "loadtest/shape.py"},
     "altair": {
         "analysis/mistakes/chart.py",

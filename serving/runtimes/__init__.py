@@ -77,6 +77,9 @@ RUNTIMES = {
     "tensorflow-graph-bf16": _tensorflow("graph_bfloat16", "bfloat16"),
     "tensorflow-xla": _tensorflow("xla"),
     "tensorflow-winograd": _tensorflow("winograd"),
+    "tensorflow-lite": RuntimeEntry(
+        "serving.runtimes.tensorflow_lite:LiteRuntime", "saved_model", "ai_edge_litert", "litert", devices=PROCESSOR
+    ),
     "jax-winograd": RuntimeEntry(
         "serving.runtimes.jax_tuned:TunedJaxRuntime", "stablehlo", "jax", "jax", devices=PROCESSOR
     ),

@@ -40,6 +40,8 @@ class TunedJaxRuntime:
     name = "jax-winograd"
 
     def __init__(self, device: Device, threads: int) -> None:
+        # A call that is waited for at once need not go to another thread. Settled before there is a backend.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         self._native = JaxRuntime(device, threads)
 
     def load(self, artifact: Artifact) -> JaxModel:

@@ -26,7 +26,7 @@ class TensorFlowModel:
     def __init__(
         self, owner: object, function: Callable[..., dict[str, tf.Tensor]], input_name: str, output_name: str
     ) -> None:
-        self._owner = owner
+        self.owner = owner
         self.function = function
         self._input = input_name
         self._output = output_name

@@ -42,7 +42,7 @@ for batch in (1, 2, 7, 1, 2, 7):
     largest[batch] = float(np.abs(logits - golden.logits).max())
     compilations.append(runtime.compilations())
 assert runtime.name == name
-frameworks = ("torch", "tensorflow", "jax", "onnxruntime", "openvino", "flax")
+frameworks = ("torch", "tensorflow", "jax", "onnxruntime", "openvino", "ai_edge_litert", "flax")
 loaded = sorted(name for name in frameworks if sys.modules.get(name))
 print("RESULT" + json.dumps([largest, runtime.describe(), loaded, compilations]))
 """
