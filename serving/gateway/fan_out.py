@@ -63,7 +63,8 @@ def merged_timing(own_ns: Mapping[str, int], asked: Mapping[str, Asked]) -> dict
 
 async def _classify_at(service: Service, client: httpx.AsyncClient, upload: Upload, deadline_s: float) -> Asked:
     if service.state is State.STARTING:
-        return Asked(_problem("service_starting", f"{service.runtime} is loading its models", upload.request_id))
+        words = f"{service.runtime} is starting: {service.reason or 'it is loading its models'}"
+        return Asked(_problem("service_starting", words, upload.request_id))
     if service.state is State.DOWN:
         return Asked(_problem("service_down", f"{service.runtime} is down: {service.reason}", upload.request_id))
     url = httpx.URL(f"{service.url}/v1/classify").copy_with(query=upload.query or None)

@@ -1,4 +1,4 @@
-"""The gateway from start to end: services up, door open, a signal, everything down.
+"""The gateway from start to end: door open, services up, a signal, everything down.
 
 The gateway is a plain ASGI application under uvicorn, in the process of the command: it holds no framework, and
 the door, the limits and the guarded connections are the service's own.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any
 
 import httpx
 import uvicorn
@@ -18,7 +19,7 @@ import uvicorn
 from contract.errors import ServiceFailed
 from contract.progress import Progress
 from serving.gateway.endpoints import GatewayEndpoints
-from serving.gateway.services import Service, State, running_services, settled
+from serving.gateway.services import Service, State, awaited, running_services
 from serving.gateway.settings import GatewaySettings
 from serving.http.connections import GuardedProtocol
 from serving.http.door import Door
@@ -34,7 +35,8 @@ _IDLE_CONNECTION_S = 2.0  # a service closes an idle one after 5 s; ours must go
 def run_gateway(settings: GatewaySettings, waiting: Waiting, announce: Announce) -> signal.Signals:
     """Serve until SIGINT or SIGTERM, which is returned.
 
-    ``waiting()`` hears how far the start is; ``announce`` is called once, with the URL, when the page is open.
+    ``waiting()`` hears how far the start is, during which the door says who is starting; ``announce`` is called
+    once, with the URL, when a service is ready and no start is worth a wait any more.
 
     Raises `InvalidSettings` for a host that is no address, `ServiceFailed` for a port in use, or where no service
     gets ready. Whatever happens, no process is left.
@@ -50,17 +52,15 @@ async def _run(settings: GatewaySettings, waiting: Waiting, announce: Announce) 
     client = httpx.AsyncClient(limits=limits, timeout=settings.answer_deadline_s, trust_env=False)
     with _bound(address, settings.port) as listener:
         async with client, running_services(settings, client) as services:
-            with waiting() as progress:
-                await _until_settled(services, progress, stop)
-            if stop.done():
-                return stop.result()
-            _require_one(services)
-            server = _server(Door(GatewayEndpoints(settings, services, client).routes()))
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            await _until_open(server, serving)
-            announce(url_of(address, listener.getsockname()[1]), services)
-            stop.add_done_callback(lambda _: server.handle_exit(stop.result(), None))
-            await serving
+            url = url_of(address, listener.getsockname()[1])
+            async with _opened(Door(GatewayEndpoints(settings, services, client).routes()), listener) as serving:
+                with waiting() as progress:
+                    await _until_settled(services, progress, stop)
+                if not stop.done():
+                    _require_one(services)
+                    announce(url, services)
+                ends: tuple[asyncio.Future[Any], ...] = (stop, serving)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not stop.done():
         raise ServiceFailed("the gateway ended by itself. Next: start it again, and report what it printed")
     return stop.result()
@@ -73,6 +73,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leaves them alone."""
         yield
+
+
+@asynccontextmanager
+async def _opened(app: Door, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+    """``app`` answers at ``listener`` until the block is left, by the task that is given."""
+    server = _server(app)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await _until_open(server, serving)
+        yield serving
+    finally:
+        server.should_exit = True
+        await serving
 
 
 def _server(app: Door) -> _Server:
@@ -106,7 +119,7 @@ def _signal_received() -> asyncio.Future[signal.Signals]:
 
 @contextmanager
 def _bound(address: str, port: int) -> Iterator[socket.socket]:
-    """The gateway's own port, held from the first moment; who connects before it is open is refused."""
+    """The gateway's own port, held before a service is started."""
     require_free(address, port)
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,9 +132,10 @@ async def _until_settled(
 ) -> None:
     """Return when every start has succeeded or failed, or is not to be waited for any more."""
     while not stop.done():
-        decided, awaited = settled(services)
-        progress(f"waiting for {', '.join(awaited)}" if awaited else "started", len(decided), len(services))
-        if not awaited:
+        starting = awaited(services)
+        words = f"waiting for {', '.join(starting)}" if starting else "started"
+        progress(words, len(services) - len(starting), len(services))
+        if not starting:
             return
         await asyncio.wait({stop}, timeout=_STEP_S)
 
@@ -129,9 +143,9 @@ async def _until_settled(
 def _require_one(services: Mapping[str, Service]) -> None:
     if not any(service.state is State.READY for service in services.values()):
         reasons = "\n".join(
-            f"  {runtime}: {service.reason}, see {service.log}" for runtime, service in services.items()
+            f"  {runtime}: {service.reason}. Next: {service.next_step}" for runtime, service in services.items()
         )
-        raise ServiceFailed(f"no service got ready:\n{reasons}\nNext: hemabench verify")
+        raise ServiceFailed(f"no service got ready:\n{reasons}")
 
 
 async def _until_open(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

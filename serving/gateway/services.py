@@ -41,23 +41,18 @@ class State(StrEnum):
 class Service(ABC):
     """One runtime's service: where it is, in what state and why.
 
-    The reason is told over HTTP and names no path; what the service itself said is in its ``log``.
+    The reason is told over HTTP and names neither path nor address; ``next_step`` is for who runs the gateway.
     """
 
-    def __init__(self, runtime: str, limits: GatewaySettings, url: str = "") -> None:
+    def __init__(self, runtime: str, limits: GatewaySettings, next_step: str, url: str = "") -> None:
         self.runtime = runtime
-        self.log = limits.logs / f"{runtime}.log"
+        self.next_step = next_step
         self.url = url
         self.state = State.STARTING
         self.reason = ""
         self.restarts = 0
         self.was_ready = False
         self._limits = limits
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether its start has succeeded or failed."""
-        return self.state is not State.STARTING
 
     @abstractmethod
     async def keep_running(self, cache: Path, client: httpx.AsyncClient) -> None:
@@ -77,15 +72,23 @@ class Service(ABC):
 class ServiceElsewhere(Service):
     """One that somebody else runs: looked at, never started and never ended."""
 
+    def __init__(self, runtime: str, limits: GatewaySettings, url: str) -> None:
+        super().__init__(runtime, limits, f"curl -i {url}/readyz, which says 200 once it is ready", url)
+
     async def keep_running(self, cache: Path, client: httpx.AsyncClient) -> None:
-        """Until cancelled."""
+        """Until cancelled. One that was never ready may be starting as well, for as long as one of our own may."""
+        deadline_s = time.monotonic() + self._limits.start_deadline_s
         missed = 0
         while True:
             missed = 0 if await self._answers(client) else missed + 1
             if not missed:
                 self.state, self.reason, self.was_ready = State.READY, "", True
-            elif not self.was_ready or missed >= _LOOKS_MISSED:
+            elif self.was_ready and missed >= _LOOKS_MISSED:
                 self._down("it does not answer")
+            elif not self.was_ready and time.monotonic() > deadline_s:
+                self._down(f"it was not ready after {self._limits.start_deadline_s:g} s")
+            elif not self.was_ready and self.state is State.STARTING:
+                self.reason = "it is not ready yet, or not there"
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
@@ -93,12 +96,14 @@ class OwnService(Service):
     """One in a process of the gateway's own."""
 
     def __init__(self, settings: ServiceSettings, limits: GatewaySettings) -> None:
-        super().__init__(settings.runtime, limits)
+        self.log = limits.logs / f"{settings.runtime}.log"
+        super().__init__(settings.runtime, limits, f"read {self.log}; hemabench verify proves the artifacts")
         self._settings = settings
 
     async def keep_running(self, cache: Path, client: httpx.AsyncClient) -> None:
         """Until cancelled. A service that was ready once is started again when it ends; one that never was is not."""
         pause_s = self._limits.restart_pause_s
+        self.log.write_bytes(b"")
         while True:
             began_s = time.monotonic()
             await self._run_once(cache, client)
@@ -156,8 +161,6 @@ async def running_services(settings: GatewaySettings, client: httpx.AsyncClient)
     """The services by runtime, being started; all of their processes have ended when the block is left."""
     services = {service.runtime: _service(service, settings) for service in settings.services}
     settings.logs.mkdir(parents=True, exist_ok=True)
-    for service in services.values():
-        service.log.write_bytes(b"")
     with tempfile.TemporaryDirectory(prefix="hemabench-", ignore_cleanup_errors=True) as cache:
         tasks = [asyncio.create_task(service.keep_running(Path(cache), client)) for service in services.values()]
         try:
@@ -174,10 +177,14 @@ def _service(settings: ServiceSettings | Elsewhere, limits: GatewaySettings) -> 
     return OwnService(settings, limits)
 
 
-def settled(services: Mapping[str, Service]) -> tuple[list[str], list[str]]:
-    """The runtimes whose start is decided, and those that are awaited."""
-    decided = [runtime for runtime, service in services.items() if service.is_settled]
-    return decided, [runtime for runtime in services if runtime not in decided]
+def awaited(services: Mapping[str, Service]) -> list[str]:
+    """The runtimes whose start is not decided and worth a wait.
+
+    One elsewhere that did not answer may never do: the others do not wait for it once one of them is ready.
+    """
+    starting = [service for service in services.values() if service.state is State.STARTING]
+    one_is_ready = any(service.state is State.READY for service in services.values())
+    return [service.runtime for service in starting if not (one_is_ready and service.reason)]
 
 
 async def _end(process: Process, deadline_s: float) -> None:

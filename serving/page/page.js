@@ -29,13 +29,14 @@ async function begin() {
   setInterval(look, LOOK_EVERY_MS);
 }
 
-/** Until the gateway says what there is: nothing can be asked before. */
+/** Until the gateway says what there is, of one service at least: nothing can be asked before. */
 async function learnModels() {
   try {
     const known = await models();
     showServices(known.runtimes);
     resolution = showResolutions(known.resolutions, chooseResolution);
     settle();
+    if (resolution === null) setTimeout(learnModels, LOOK_EVERY_MS);
   } catch (error) {
     complain(error.message);
     setTimeout(learnModels, LOOK_EVERY_MS);

@@ -76,6 +76,14 @@ def test_the_compose_file_is_valid():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_the_gateway_starts_when_the_services_that_it_asks_are_healthy():
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    gateway = compose["services"]["gateway"]
+    asked = {word.split("=")[1] for word in gateway["command"] if word.startswith("--service=")}
+    assert gateway["depends_on"] == {service: {"condition": "service_healthy"} for service in asked}
+    assert "\nHEALTHCHECK " in (DEPLOY / "Dockerfile").read_text()
+
+
 def environment_of(container: dict[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container.get("env", [])}
 

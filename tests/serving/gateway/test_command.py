@@ -66,16 +66,22 @@ def is_running(pid: int) -> bool:
     return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def wait_until_open(port: int, process: subprocess.Popen[str]) -> None:
+def when_it_answers(port: int, process: subprocess.Popen[str]) -> httpx.Response:
     until_s = time.monotonic() + PATIENCE_S
     while True:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/ready").is_success:
-                return
+            return httpx.get(f"http://127.0.0.1:{port}/readyz")
         except httpx.TransportError:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < until_s
             time.sleep(0.1)
+
+
+def wait_until_open(port: int, process: subprocess.Popen[str]) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not when_it_answers(port, process).is_success:
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
 
 
 def require_gone(family: list[int]) -> None:
@@ -161,14 +167,18 @@ def test_services_that_run_already_are_asked_and_left_running(serve_all, port, s
         f"http://127.0.0.1:{port}/v1/classify", content=cell_png, headers={"content-type": "image/png"}, timeout=30
     ).json()["runtimes"]
     assert "label" in said["null"]["answer"]
-    assert said["onnx"]["error"]["code"] == "service_down"
+    assert said["onnx"]["error"]["code"] == "service_starting", "who runs it may be about to start it"
     process.send_signal(signal.SIGTERM)
     assert process.wait(GONE_S) == 0
     assert httpx.get(f"{serving_null.url}/readyz").status_code == 200
 
 
-def test_services_elsewhere_that_do_not_answer_end_the_command_with_their_names(serve_all):
+def test_while_services_elsewhere_are_awaited_the_door_says_so_until_ctrl_c(serve_all, port):
     process = serve_all("--service", "onnx=http://127.0.0.1:9")
-    _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
-    assert "onnx: it does not answer" in said
+    ready = when_it_answers(port, process)
+    assert (ready.status_code, ready.json()["runtimes"]["onnx"]["state"]) == (503, "starting")
+    assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=GONE_S)
+    assert process.returncode == 130
+    assert "Traceback" not in said
