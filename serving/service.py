@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import warnings
+from concurrent.futures import CancelledError
 from typing import Any
 
 import bentoml
@@ -25,7 +26,13 @@ from contract.errors import HemaBenchError
 from serving.http.connections import guard_connections
 from serving.http.door import DoorInFront
 from serving.http.endpoints import Endpoints
-from serving.inference.classifier import Classifier, load_classifier, require_servable, warm_up
+from serving.inference.classifier import (
+    FIRST_CALLS,
+    Classifier,
+    load_classifier,
+    require_servable,
+    warm_up,
+)
 from serving.inference.reload import reloaded
 from serving.observe.audit import require_appendable
 from serving.observe.request_log import write_to_standard_output
@@ -123,7 +130,8 @@ class HemaBench:
             self._loop.call_soon_threadsafe(self._open, classifier)
 
     def _open(self, classifier: Classifier) -> None:
-        warm_up(classifier)
+        for served in classifier.models.values():
+            warm_up(served, FIRST_CALLS)
         freeze_heap()
         endpoints.open(classifier)
         logger.info("ready: %s at %s px", settings.runtime, ", ".join(map(str, classifier.models)))
@@ -136,6 +144,8 @@ class HemaBench:
             time.sleep(settings.reload_s)
             try:
                 classifier = self._reload(classifier)
+            except CancelledError:
+                return  # the service is ending
             except Exception as error:  # whatever a changed artifact does to its framework, the old one goes on
                 endpoints.refuse_newer()
                 if str(error) != refused:
@@ -150,16 +160,11 @@ class HemaBench:
         if newer is None:
             return classifier
         endpoints.prepare(newer)
-        self._loop.call_soon_threadsafe(self._replace, newer, newer.runtime.compilations() - before)
+        compilations = newer.runtime.compilations() - before
+        # Without a word to the garbage collector: to walk all that a framework has made stops every thread.
+        asyncio.run_coroutine_threadsafe(endpoints.replace(newer, compilations), self._loop).result()
+        logger.info("reloaded: %s", ", ".join(f"{side} px {m.name.digest[:12]}" for side, m in newer.models.items()))
         return newer
-
-    def _replace(self, classifier: Classifier, compilations: int) -> None:
-        warm_up(classifier)
-        freeze_heap()
-        endpoints.replace(classifier, compilations)
-        logger.info(
-            "reloaded: %s", ", ".join(f"{side} px {m.name.digest[:12]}" for side, m in classifier.models.items())
-        )
 
 
 def _log_like_bentoml() -> None:

@@ -33,6 +33,7 @@ from serving.inference.batching import batches_for
 from serving.inference.cards import model_card
 from serving.inference.classifier import Classifier, ServedModel
 from serving.inference.line import LARGEST_GROUP, LONG_WAIT_NS, Line
+from serving.inference.reload import warm_up_in_turns
 from serving.observe.audit import AuditLog
 from serving.observe.clock import PartClock
 from serving.observe.ended import Observer, observed
@@ -81,7 +82,7 @@ class Endpoints:
     def prepare(self, classifier: Classifier) -> None:
         """Run every size that batches will have; blocks, so it is for a thread that has time."""
         if self._batches is not None:
-            self._batches.warm_up((served.model, side) for side, served in classifier.models.items())
+            self._batches.warm_up((served.model, served.resolution_px) for served in self._new_in(classifier))
 
     def open(self, classifier: Classifier) -> None:
         """From now on answer with ``classifier``."""
@@ -91,13 +92,21 @@ class Endpoints:
             self._exposition.add(self._batches)
         self._answer_with(classifier)
 
-    def replace(self, classifier: Classifier, compilations: int) -> None:
-        """From now on answer with ``classifier``, whose loading took ``compilations``; what has begun keeps the old."""
+    async def replace(self, classifier: Classifier, compilations: int) -> None:
+        """Answer with ``classifier``, whose loading took ``compilations``; what has begun keeps the old.
+
+        Before that the event loop makes its own first calls of what is new, while the old models answer.
+        """
+        await warm_up_in_turns(self._new_in(classifier), self._line)
         self._measurements.reloads["done"] += 1
         if self._compilations is not None:
             self._compilations.leave_out(compilations)
         if not self._stopping:
             self._answer_with(classifier)
+
+    def _new_in(self, classifier: Classifier) -> list[ServedModel]:
+        served = self._classifier.models if self._classifier is not None else {}
+        return [model for side, model in classifier.models.items() if model is not served.get(side)]
 
     def refuse_newer(self) -> None:
         """Count that a changed artifact was no good."""

@@ -83,14 +83,17 @@ class Batches:
         self._retried = 0
 
     def warm_up(self, models: Iterable[tuple[LoadedModel, int]]) -> None:
-        """Run every size of every (model, resolution), in the thread that will run them; blocks until done."""
-        self._thread.submit(self._warm_up, tuple(models)).result()
+        """Run every size of every (model, resolution); blocks until done.
 
-    def _warm_up(self, models: tuple[tuple[LoadedModel, int], ...]) -> None:
+        What compiles does so in the calling thread. The one that will run them then takes each
+        prediction for itself, so that a batch of a model that is served already goes in between.
+        """
         for model, side in models:
             for size in self.sizes:
+                blank = np.zeros((size, side, side, 3), np.float32)
+                model.predict(blank)
                 for _ in range(WARM_UP_PREDICTIONS):
-                    model.predict(np.zeros((size, side, side, 3), np.float32))
+                    self._thread.submit(model.predict, blank).result()
 
     async def predict(
         self, model: LoadedModel, images: FloatArray, clock: PartClock, is_gone: Callable[[], bool] = lambda: False

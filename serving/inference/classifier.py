@@ -21,7 +21,8 @@ from serving.runtimes.base import LoadedModel, Runtime
 from serving.runtimes.null import NullModel
 from serving.settings import ServiceSettings
 
-WARM_UP_PREDICTIONS = 20
+WARM_UP_PREDICTIONS = 20  # until pools and caches have settled
+FIRST_CALLS = 2  # what a thread that answers needs of a model that is warm: they set up what is the thread's own
 # Tensors of several images are inferred in pieces of these sizes, which no runtime then meets for the first time.
 EXECUTION_SIZES = (8, 4, 2, 1)
 OBSERVED_S = 0.1
@@ -105,6 +106,7 @@ def load_classifier(settings: ServiceSettings, tell: Loading = lambda step: None
     for side in sides:
         tell(f"loading and proving {settings.runtime} at {side} px")
         models[side] = load_model(runtime, settings.artifacts, side)
+        warm_up(models[side], WARM_UP_PREDICTIONS)
     cores = cores_used(models[sides[-1]])
     return Classifier(runtime, models, {**runtime.describe(), "cores_used_by_inference": f"{cores:.2f}"})
 
@@ -138,13 +140,12 @@ def load_model(runtime: Runtime, artifacts: Path, resolution_px: int) -> ServedM
     )
 
 
-def warm_up(classifier: Classifier) -> None:
-    """Predict in the calling thread, which is the one that will answer: first calls set up what is a thread's own."""
-    for served in classifier.models.values():
-        blank = _blank(served.resolution_px)
-        for _ in range(WARM_UP_PREDICTIONS):
-            served.model.predict(blank)
-            served.distance_of(blank)
+def warm_up(served: ServedModel, predictions: int) -> None:
+    """So many ``predictions`` of a blank image in the calling thread."""
+    blank = _blank(served.resolution_px)
+    for _ in range(predictions):
+        served.model.predict(blank)
+        served.distance_of(blank)
 
 
 def cores_used(served: ServedModel) -> float:

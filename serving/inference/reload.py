@@ -1,18 +1,31 @@
 """A newer version takes the place of a model that is being served; one that is bad is refused, and the old one goes on.
 
 What is noticed is a manifest that has changed, because it is the last file of an artifact to
-be written. The newer model is loaded beside the old one, proved and warmed as at the start.
+be written. The newer model is loaded beside the old one, proved and warmed as at the start, in a
+thread of its own; the thread that answers only makes the first calls that are its own, in turns of the line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from contract.errors import ManifestInvalid
 from contract.manifest import MANIFEST_FILE, artifact_folder
 from contract.storage import sha256_of_file
-from serving.inference.classifier import Classifier, Loading, ServedModel, load_model
+from serving.http.refusal import Refusal
+from serving.inference.classifier import (
+    FIRST_CALLS,
+    WARM_UP_PREDICTIONS,
+    Classifier,
+    Loading,
+    ServedModel,
+    load_model,
+    warm_up,
+)
+from serving.inference.line import Line
 from serving.runtimes import RUNTIMES
 
 
@@ -29,8 +42,20 @@ def reloaded(classifier: Classifier, artifacts: Path, tell: Loading = lambda ste
         tell(f"loading and proving the changed {classifier.runtime.name} at {side} px")
         newer = load_model(classifier.runtime, artifacts, side)
         _require_same_network(models[side], newer)
+        warm_up(newer, WARM_UP_PREDICTIONS)
         models[side] = newer
     return replace(classifier, models=models)
+
+
+async def warm_up_in_turns(models: Iterable[ServedModel], line: Line) -> None:
+    """`FIRST_CALLS` of each of ``models``, which are warm but for them: a turn for each, as if it were a request."""
+    for served in models:
+        calls = 0
+        while calls < FIRST_CALLS:
+            with suppress(Refusal):  # the line's deadline is for those who wait for an answer
+                async with line.turn():
+                    warm_up(served, 1)
+                    calls += 1
 
 
 def _has_changed(classifier: Classifier, artifacts: Path, side: int) -> bool:

@@ -45,7 +45,7 @@ class InferenceStatistics(msgspec.Struct):
 
 
 class ModelStatistics(msgspec.Struct):
-    """Counted since the service started; ``inference_count`` counts images."""
+    """Counted since the model was loaded; ``inference_count`` counts images."""
 
     name: str
     version: str

@@ -21,7 +21,7 @@ from contract.arrays import FloatArray
 from contract.blood_cells import NOTICE
 from contract.environment import versions_of
 from contract.timing import TIMING_HEADER, format_server_timing
-from serving.answers import encode_json, probabilities_of
+from serving.answers import ModelName, encode_json, probabilities_of
 from serving.http.bodies import body_of, client_is_gone, read_head
 from serving.http.door import JSON_TYPE, Handler, Request, Response, Routes
 from serving.http.refusal import ClientGone, Refusal
@@ -44,7 +44,8 @@ from serving.protocol.tensors import (
 from serving.settings import ServiceSettings
 
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_configuration")
-# An artifact is never replaced while a service runs. Which one it is, the digest among a model's parameters says.
+# A newer artifact that takes over while a service runs is version 1 too: a path that clients know must not go away.
+# Which one it is, the digest among a model's parameters says; its statistics begin anew.
 VERSION = "1"
 PROBABILITIES = "probabilities"
 MEDIA_TYPES = frozenset({b"", b"application/json", b"application/octet-stream"})
@@ -80,7 +81,7 @@ class OpenInference:
         self._require_open = require_open
         self._observers = observers
         self._batches = batches
-        self._statistics: dict[int, ModelStatistics] = {}
+        self._statistics: dict[ModelName, ModelStatistics] = {}
 
     def routes(self) -> Routes:
         """The paths that are there from the beginning."""
@@ -93,15 +94,15 @@ class OpenInference:
         }
 
     def routes_of(self, classifier: Classifier) -> Routes:
-        """The paths of the models, with and without their version."""
+        """The paths of the models, with and without their version; the statistics of those that are new begin."""
+        self._statistics = {served.name: self._statistics_of(served) for served in classifier.models.values()}
         routes: Routes = {}
-        for side, served in classifier.models.items():
-            self._statistics.setdefault(side, new_statistics(name_of(served), VERSION))
+        for served in classifier.models.values():
             for path in (f"/v2/models/{name_of(served)}", f"/v2/models/{name_of(served)}/versions/{VERSION}"):
                 routes[path] = {"GET": self._answering(metadata_of, served)}
                 routes[f"{path}/config"] = {"GET": self._answering(configuration_of, served)}
                 routes[f"{path}/ready"] = {"GET": self._answering(_readiness_of, served)}
-                routes[f"{path}/stats"] = {"GET": self._answering(self._statistics_of, served)}
+                routes[f"{path}/stats"] = {"GET": self._answering(self._told_statistics_of, served)}
                 infer = f"{path}/infer"
                 routes[infer] = {"POST": observed(partial(self.infer, served), infer, self._observers)}
         return routes
@@ -171,7 +172,7 @@ class OpenInference:
         clock.end("encode")
         parts_ns = clock.with_total()
         self._measurements.answered(str(served.resolution_px), parts_ns)
-        self._statistics[served.resolution_px].answered(executions, parts_ns)
+        self._statistics_of(served).answered(executions, parts_ns)
         batch = f', batch;desc="{clock.batch_images}"' if clock.batch_images else ""
         timing = (_TIMING_HEADER, (format_server_timing(parts_ns) + batch).encode())
         told = _told(served, logits) if self._settings.audit_log else b""
@@ -218,7 +219,7 @@ class OpenInference:
             yield
         except BaseException as error:
             self._measurements.finished(resolution, *_outcome_of(error))
-            self._statistics[served.resolution_px].failed(perf_counter_ns() - began_ns)
+            self._statistics_of(served).failed(perf_counter_ns() - began_ns)
             raise
 
     def _answering(self, describe: Callable[[ServedModel], object], served: ServedModel) -> Handler:
@@ -228,8 +229,13 @@ class OpenInference:
 
         return answer
 
-    def _statistics_of(self, served: ServedModel) -> object:
-        return {"model_stats": [self._statistics[served.resolution_px]]}
+    def _statistics_of(self, served: ServedModel) -> ModelStatistics:
+        """New ones, which nobody is told, where another model has taken its place meanwhile."""
+        known = self._statistics.get(served.name)
+        return new_statistics(name_of(served), VERSION) if known is None else known
+
+    def _told_statistics_of(self, served: ServedModel) -> object:
+        return {"model_stats": [self._statistics_of(served)]}
 
 
 def name_of(served: ServedModel) -> str:

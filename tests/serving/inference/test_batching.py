@@ -179,6 +179,36 @@ def test_past_its_deadline_a_request_is_dropped_unexecuted_from_a_batch():
 
 
 @pytest.mark.acceptance("O8")
+def test_a_batch_of_a_model_that_is_served_goes_in_between_those_that_warm_another():
+    order, warming, joined = [], threading.Event(), threading.Event()
+
+    class Newer:
+        def predict(self, images):
+            if threading.current_thread().name.startswith("infer"):
+                order.append("newer")
+                warming.set()
+                joined.wait(10)
+            return np.zeros((len(images), len(LABELS)), np.float32)
+
+    class Served:
+        def predict(self, images):
+            order.append("served")
+            return np.zeros((len(images), len(LABELS)), np.float32)
+
+    async def scenario():
+        both = batches(max_images=2)
+        warm_up = asyncio.create_task(asyncio.to_thread(both.warm_up, [(Newer(), 28)]))
+        await asyncio.to_thread(warming.wait, 10)
+        answer = asyncio.create_task(both.predict(Served(), IMAGES[:1], PartClock()))
+        while not both._counts:
+            await asyncio.sleep(0)
+        joined.set()
+        await asyncio.gather(warm_up, answer)
+
+    asyncio.run(scenario())
+    assert order[:3] == ["newer", "served", "newer"]
+
+
 def test_one_who_gives_up_is_left_out_of_the_batch():
     gate = threading.Event()
 

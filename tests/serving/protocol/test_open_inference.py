@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import time
+from dataclasses import replace
 from urllib.parse import unquote
 
 import httpx
 import numpy as np
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from contract.blood_cells import LABELS, NOTICE
 from contract.timing import PARTS, TIMING_HEADER, TOTAL, parse_server_timing
@@ -201,6 +203,29 @@ def test_the_statistics_count_requests_executions_and_images():
     every = get(endpoints, "/v2/models/stats").json()["model_stats"]
     assert [model["name"] for model in every] == ["test-28px", "test-64px"]
     assert every[1]["inference_stats"]["success"]["count"] == 0
+
+
+def test_a_newer_model_begins_its_statistics_anew_and_the_others_go_on():
+    endpoints = opened()
+    before = endpoints._classifier
+    for side in (28, 64):
+        assert infer(endpoints, blank(1, side), f"/v2/models/test-{side}px/infer").status_code == 200
+    newer = replace(before.models[28], name=replace_struct(before.models[28].name, digest="1" * 64))
+    begun = endpoints.routes()[INFER]["POST"]
+    asyncio.run(endpoints.replace(replace(before, models=before.models | {28: newer}), 0))
+    assert images_counted(endpoints) == [0, 1]
+    assert infer(endpoints).json()["parameters"]["digest"] == "1" * 64
+    assert images_counted(endpoints) == [1, 1]
+    endpoints.routes()[INFER]["POST"] = begun  # as a request that is in it already
+    assert infer(endpoints).json()["parameters"]["digest"] == "0" * 64
+    assert images_counted(endpoints) == [1, 1]
+
+
+def images_counted(endpoints):
+    every = get(endpoints, "/v2/models/stats").json()["model_stats"]
+    each = [get(endpoints, f"/v2/models/test-{side}px/stats").json()["model_stats"][0] for side in (28, 64)]
+    assert every == each
+    return [model["inference_count"] for model in every]
 
 
 @pytest.mark.acceptance("A5")
