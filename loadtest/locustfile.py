@@ -48,6 +48,7 @@ from loadtest.scenarios import CLOSED_LOOP, KINDS
 
 EXIT_LOAD_BROKE_OFF = 3
 LOOK_AFTER_S = 0.25
+LOOK_FOR_USER_S = 0.01
 # More than the requests in flight, so that no request ever waits for a connection slot of our own.
 CONNECTIONS = 4096
 
@@ -133,7 +134,7 @@ def close(environment: Any, **_: Any) -> None:
         offering.fail(error)
     if offering.error is not None:
         environment.process_exit_code = EXIT_LOAD_BROKE_OFF
-        logger.error("the load broke off, and its records are not whole: %r", offering.error)
+        logger.error("the load broke off, and its records are not whole: %s", _in_words(offering.error))
 
 
 class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
@@ -257,8 +258,7 @@ def _offering(environment: Any, plan: LoadPlan) -> Offering:
     if environment.worker_side is None:
         return Offering(plan, environment.payloads)
     share = Share(index=environment.runner.worker_index, of=int(environment.parsed_options.expect_workers))
-    agree = environment.worker_side.agree
-    return Offering(share_of(plan, share), environment.payloads, share=share, agree=agree)
+    return Offering(share_of(plan, share), environment.payloads, share=share, crew=environment.worker_side)
 
 
 def _lead(environment: Any, plan: LoadPlan) -> None:
@@ -286,6 +286,8 @@ def _look_after(master: MasterSide) -> None:
 
 
 def _see_to_the_end(environment: Any, offering: Offering) -> None:
+    if environment.worker_side is not None:
+        _wait_for_user(environment, offering)
     offering.carry_out()
     if offering.is_closed:
         return  # somebody stopped it, and the next test may have begun meanwhile
@@ -293,17 +295,27 @@ def _see_to_the_end(environment: Any, offering: Offering) -> None:
     if environment.worker_side is None:
         _stop(environment)
     else:
-        environment.worker_side.done(None if offering.error is None else repr(offering.error))
+        environment.worker_side.done(None if offering.error is None else _in_words(offering.error))
+
+
+def _wait_for_user(environment: Any, offering: Offering) -> None:
+    """Without a user no schedule is kept, and Locust may send this worker its own seconds after the others theirs."""
+    while offering.is_scheduled and not offering.is_closed and environment.runner.user_count == 0:
+        gevent.sleep(LOOK_FOR_USER_S)
 
 
 def _break_off(environment: Any, error: Exception) -> None:
-    expected = isinstance(error, HemaBenchError | OSError)
-    logger.error("%s", error if expected else repr(error), exc_info=None if expected else error)
+    logger.error("%s", _in_words(error), exc_info=None if isinstance(error, HemaBenchError | OSError) else error)
     environment.process_exit_code = EXIT_LOAD_BROKE_OFF
     if environment.worker_side is not None:
-        environment.worker_side.done(str(error))
+        environment.worker_side.done(_in_words(error))
         return
     gevent.spawn(_stop, environment)  # not from within the listener: Locust is still starting
+
+
+def _in_words(error: BaseException) -> str:
+    """Ours say it themselves."""
+    return str(error) if isinstance(error, HemaBenchError) else repr(error)
 
 
 def _stop(environment: Any) -> None:

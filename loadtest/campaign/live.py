@@ -13,7 +13,7 @@ from hdrh.histogram import HdrHistogram
 
 from contract.records.journal import JournalTail
 from contract.records.load import REQUESTS_FILE, RequestRecord
-from loadtest.generator.workers import worker_folder
+from loadtest.generator.merging import worker_folder
 
 LONGEST_US = 3_600_000_000
 SIGNIFICANT_DIGITS = 3

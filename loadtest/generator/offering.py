@@ -15,6 +15,7 @@ from gevent.event import Event
 from gevent.pool import Pool
 from numpy.typing import NDArray
 
+from contract.errors import HemaBenchError
 from contract.records.journal import JournalWriter
 from contract.records.load import REQUESTS_FILE, Phase, StepOutcome
 from contract.storage import write_json
@@ -23,7 +24,7 @@ from loadtest.generator.exchange import Reply
 from loadtest.generator.ledger import Ledger, OpenRequest
 from loadtest.generator.payloads import Payload
 from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
-from loadtest.generator.workers import ALL, Agree, Share, alone
+from loadtest.generator.workers import ALL, Alone, Crew, Share, require_punctual
 from loadtest.scenarios import CLOSED_LOOP, arrivals_of
 from loadtest.steps import Step, next_step
 
@@ -36,16 +37,16 @@ class Offering:
     """Hands out the requests of ``plan`` and records what becomes of them.
 
     Users call `next_in_closed_loop`, or `next_arrival`, `launch` and `wait_for_step`; one
-    greenlet calls `carry_out`; `close` may be called by anybody, more than once. ``error``
-    holds what ended it before its time. ``agree`` adds up the counts of several workers.
+    greenlet calls `carry_out`, and until that has begun they wait; `close` may be called by anybody,
+    more than once. ``error`` holds what ended it before its time. ``crew`` is who offers the load together.
     """
 
     def __init__(
-        self, plan: LoadPlan, payloads: tuple[Payload, ...], *, share: Share = ALL, agree: Agree = alone
+        self, plan: LoadPlan, payloads: tuple[Payload, ...], *, share: Share = ALL, crew: Crew | None = None
     ) -> None:
         self.plan = plan
         self.error: BaseException | None = None
-        self._payloads, self._share, self._agree = payloads, share, agree
+        self._payloads, self._share, self._crew = payloads, share, crew or Alone()
         self._folder = Path(plan.record_to)
         self._ledger = Ledger(JournalWriter(self._folder / REQUESTS_FILE))
         self._pool = Pool(max(1, plan.scenario.users // share.of) if self._is_offline else plan.in_flight_limit)
@@ -54,8 +55,11 @@ class Offering:
         self._outcomes: list[StepOutcome] = []
         first = next_step(plan.scenario, ())
         assert first is not None  # every scenario offers something
-        self._cpu_ns, self._started_ns = time.process_time_ns(), time.perf_counter_ns()
-        self._begin_step(first)
+        self._step, self._has_begun = first, False
+        self._arrivals_ns, self._next_arrival = np.empty(0, dtype=np.int64), 0
+        self._drawn = self._own_arrivals(first)  # before this worker says that it is ready
+        self._late_ns = 0
+        self._count_own_time()
 
     @property
     def is_closed(self) -> bool:
@@ -72,8 +76,11 @@ class Offering:
         return self.plan.scenario.kind == "offline"
 
     def next_in_closed_loop(self) -> OpenRequest | None:
-        """A request to send at once; None when the load is over."""
-        now_ns = time.perf_counter_ns()
+        """A request to send at once; None when the load is over. Waits for its beginning."""
+        if not self._has_begun and not self.wait_for_step():
+            return None
+        while (now_ns := time.perf_counter_ns()) < self._began_ns:
+            gevent.sleep((self._began_ns - now_ns) / NS_PER_S)
         if self._closed or now_ns >= self._end_ns:
             return None
         return self._begin(now_ns)
@@ -144,14 +151,17 @@ class Offering:
     def carry_out(self) -> None:
         """Offer step after step; return when the last is over, or at `fail`."""
         try:
+            self._begin_step(self._crew.assemble())
             while self._wait_for_end_of_step():
-                self._outcomes.append(self._agree(self._end_step()))
+                agreed = self._crew.agree(self._end_step())
+                self._outcomes.append(agreed.outcome)
                 following = next_step(self.plan.scenario, self._outcomes)
                 if following is None:
                     self._complete = True
                     return
-                self._begin_step(following)
-        except OSError as error:
+                self._step, self._drawn = following, self._own_arrivals(following)
+                self._begin_step(agreed.begins_ns)
+        except (HemaBenchError, OSError) as error:
             self.fail(error)
 
     def close(self) -> None:
@@ -166,18 +176,28 @@ class Offering:
         self._ledger.close()
         write_json(self._folder / TALLY_FILE, tally)
 
-    def _begin_step(self, step: Step) -> None:
-        relative = self._own_arrivals(step)
-        self._step = step
+    def _begin_step(self, begins_ns: int | None) -> None:
+        """Begin the step whose arrivals are drawn, at the instant that all have agreed on or else now."""
+        now_ns = time.perf_counter_ns()
+        self._began_ns = self._open_since_ns = now_ns if begins_ns is None else begins_ns
+        if not self._has_begun:
+            self._count_own_time()
+        self._waited_ns += max(0, self._began_ns - now_ns)
+        self._late_ns = max(self._late_ns, now_ns - self._began_ns)
+        require_punctual(now_ns - self._began_ns)
         self._dropped_before, self._by_end, self._in_time = self._ledger.dropped, 0, 0
-        self._began_ns = self._open_since_ns = time.perf_counter_ns()
-        self._measured_from_ns = self._began_ns + round(step.warmup_s * NS_PER_S)
-        self._end_ns = self._measured_from_ns + round(step.duration_s * NS_PER_S)
+        self._measured_from_ns = self._began_ns + round(self._step.warmup_s * NS_PER_S)
+        self._end_ns = self._measured_from_ns + round(self._step.duration_s * NS_PER_S)
         self._measured_begun = 0
-        self._arrivals_ns: NDArray[np.int64] = relative + self._began_ns
+        self._arrivals_ns = self._drawn + self._began_ns
         self._next_arrival = self._in_hand = 0
+        self._has_begun = True
         turn, self._turn = self._turn, Event()
         turn.set()
+
+    def _count_own_time(self) -> None:
+        """What the generator's own processor time is a share of begins now."""
+        self._cpu_ns, self._started_ns, self._waited_ns = time.process_time_ns(), time.perf_counter_ns(), 0
 
     def _own_arrivals(self, step: Step) -> NDArray[np.int64]:
         if not self.is_scheduled:
@@ -225,7 +245,7 @@ class Offering:
         return int((self._arrivals_ns >= self._measured_from_ns).sum()) if self._step.measured else 0
 
     def _tally(self, now_ns: int) -> LoadTally:
-        share = (time.process_time_ns() - self._cpu_ns) / max(now_ns - self._started_ns, 1)
+        share = (time.process_time_ns() - self._cpu_ns) / max(now_ns - self._started_ns - self._waited_ns, 1)
         if self.error is None:
             self._ledger.abort_open(now_ns)
         ledger = self._ledger
@@ -238,6 +258,7 @@ class Offering:
             cpu_share=share,
             complete=self._complete,
             steps=tuple(self._outcomes),
+            late_ns=self._late_ns,
         )
 
     def _begin(self, scheduled_ns: int) -> OpenRequest:

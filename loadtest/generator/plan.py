@@ -66,7 +66,8 @@ class LoadTally:
     """The generator's own count, kept apart from the journal so that one can be held against the other.
 
     ``complete`` is false when the load was stopped before its end. ``cpu_share`` is the
-    processor time that the generator took, of one core.
+    processor time that the generator took, of one core. ``late_ns`` is how long after the
+    instant that was named for it a worker began a step, the latest of all; 0 without workers.
     """
 
     started: int
@@ -78,3 +79,4 @@ class LoadTally:
     complete: bool
     steps: tuple[StepOutcome, ...] = ()
     workers: int = 1
+    late_ns: int = 0

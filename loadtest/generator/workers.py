@@ -1,34 +1,42 @@
 """Several generator processes that offer one load: who sends which arrival, when a step is over, and one set of books.
 
 Each worker takes every n-th arrival of the common schedule and writes a journal of its own
-in ``worker-<index>/``. After each step the master adds up the workers' counts, so that all
-take the same next step, and in the end it puts the journals together: no percentile is
-ever made of percentiles. A worker that is lost makes the load invalid.
+in ``worker-<index>/``. When all are ready the master names the instant at which they begin:
+were each to begin when it is ready itself, their parts would lie some 30 ms apart, and no
+burst of the schedule would be as dense as it was drawn. After each step it adds up their
+counts, so that all take the same next step, and names its instant; in the end it puts the
+journals together. A worker that is lost makes the load invalid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from gevent.event import AsyncResult
 
 from contract.errors import HemaBenchError, RunInvalid
-from contract.records.journal import JournalWriter, read_journal
-from contract.records.load import REQUESTS_FILE, RequestRecord, StepOutcome
-from contract.storage import read_json, write_json
-from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
+from contract.records.load import StepOutcome
+from contract.storage import write_json
+from contract.timing import NS_PER_MS
+from loadtest.generator.clocks import on_own_clock
+from loadtest.generator.merging import merge_journals, merge_tallies, worker_folder
+from loadtest.generator.plan import TALLY_FILE, LoadPlan
 
 STEP_DONE = "hemabench-step-done"
 STEP_AGREED = "hemabench-step-agreed"
 LOAD_DONE = "hemabench-load-done"
-
-Agree = Callable[[StepOutcome], StepOutcome]
+# How far ahead the master names an instant: far more than a message and the drawing of arrivals take.
+LEAD_NS = 500 * NS_PER_MS
+# What a worker may be late, or its clock be wrong. Whatever is due meanwhile is sent late, and its send delay says so,
+# as of any delay of the generator; who is later, with so long a lead, stood still, or was told a wrong instant.
+LATEST_NS = 5 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +50,42 @@ class Share:
 ALL = Share()
 
 
-def alone(outcome: StepOutcome) -> StepOutcome:
-    """What a process without colleagues makes of its own counts."""
-    return outcome
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What a step came to, and when the next begins, on this process's ``perf_counter_ns``; None: when it is ready."""
+
+    outcome: StepOutcome
+    begins_ns: int | None = None
 
 
-def worker_folder(folder: Path, index: int) -> Path:
-    """Where the records of one worker are."""
-    return folder / f"worker-{index}"
+class Crew(Protocol):
+    """All processes that offer one load, as each of them sees it."""
+
+    def assemble(self) -> int | None:
+        """Wait until all are ready; when the first step begins, as in `Agreement`."""
+
+    def agree(self, outcome: StepOutcome) -> Agreement:
+        """All counts of a step together, given one's own."""
+
+
+class Alone:
+    """The crew of a process without colleagues."""
+
+    def assemble(self) -> None:
+        """See `Crew`."""
+
+    def agree(self, outcome: StepOutcome) -> Agreement:
+        """See `Crew`."""
+        return Agreement(outcome=outcome)
+
+
+def require_punctual(late_ns: int) -> None:
+    """Raise `RunInvalid` where a step began so late that it is not the one that was drawn."""
+    if late_ns > LATEST_NS:
+        raise RunInvalid(
+            f"this worker began a step {late_ns / NS_PER_MS:.0f} ms late, and {LATEST_NS // NS_PER_MS} ms are allowed. "
+            "Next: see whether its machine is overloaded, or its clock wrong, and repeat the load"
+        )
 
 
 def share_of(plan: LoadPlan, share: Share) -> LoadPlan:
@@ -61,26 +97,45 @@ def share_of(plan: LoadPlan, share: Share) -> LoadPlan:
 
 
 class WorkerSide:
-    """A worker's conversation with its master; ``runner`` is Locust's."""
+    """A worker's conversation with its master, and so its `Crew`; ``runner`` is Locust's."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
         self._agreed: AsyncResult = AsyncResult()
         runner.register_message(STEP_AGREED, self._hear)
 
-    def agree(self, outcome: StepOutcome) -> StepOutcome:
-        """The sum of all workers' counts; waits for the slowest, or for the end of this process."""
-        self._agreed = AsyncResult()
-        self._runner.send_message(STEP_DONE, {"index": self._runner.worker_index, "outcome": asdict(outcome)})
-        agreed: StepOutcome = self._agreed.get()
-        return agreed
+    def assemble(self) -> int:
+        """See `Crew`; waits for the slowest, or for the end of this process."""
+        begins_ns, _ = self._ask(None)
+        return begins_ns
+
+    def agree(self, outcome: StepOutcome) -> Agreement:
+        """See `Crew`; waits as `assemble` does."""
+        begins_ns, total = self._ask(asdict(outcome))
+        return Agreement(outcome=msgspec.convert(total, StepOutcome), begins_ns=begins_ns)
 
     def done(self, error: str | None) -> None:
         """Tell the master that this worker has closed its books."""
         self._runner.send_message(LOAD_DONE, {"index": self._runner.worker_index, "error": error})
 
+    def _ask(self, outcome: dict[str, Any] | None) -> tuple[int, Any]:
+        self._agreed = AsyncResult()
+        self._runner.send_message(STEP_DONE, {"index": self._runner.worker_index, "outcome": outcome})
+        said, heard_wall_ns = self._agreed.get()
+        _require_same_time(said["begins_wall_ns"] - heard_wall_ns - LEAD_NS)
+        return on_own_clock(said["begins_wall_ns"]), said["outcome"]
+
     def _hear(self, environment: Any, msg: Any, **_: Any) -> None:
-        self._agreed.set(msgspec.convert(msg.data, StepOutcome))
+        self._agreed.set((msg.data, time.time_ns()))
+
+
+def _require_same_time(behind_ns: int) -> None:
+    """What is named ``LEAD_NS`` ahead cannot be further off than that, unless the clocks differ."""
+    if behind_ns > LATEST_NS:
+        raise RunInvalid(
+            f"this worker's clock is {behind_ns / NS_PER_MS:.0f} ms or more behind the master's. "
+            "Next: let NTP set both clocks, and repeat the load"
+        )
 
 
 class MasterSide:
@@ -88,7 +143,7 @@ class MasterSide:
 
     def __init__(self, runner: Any, plan: LoadPlan, workers: int, finish: Callable[[str | None], None]) -> None:
         self._runner, self._plan, self._workers, self._finish = runner, plan, workers, finish
-        self._step: dict[int, StepOutcome] = {}
+        self._said: dict[int, dict[str, Any] | None] = {}
         self._done: set[int] = set()
         self._over = False
 
@@ -109,12 +164,14 @@ class MasterSide:
         self._over = True
 
     def hear_step(self, said: dict[str, Any]) -> None:
-        """A worker has ended a step; when all have, tell them what it came to."""
-        self._step[said["index"]] = msgspec.convert(said["outcome"], StepOutcome)
-        if len(self._step) == self._workers:
-            total = reduce(add, self._step.values())
-            self._step = {}
-            self._runner.send_message(STEP_AGREED, asdict(total))
+        """A worker is ready, or has ended a step; when all have, tell them what it came to and when the next begins."""
+        self._said[said["index"]] = said["outcome"]
+        if len(self._said) < self._workers:
+            return
+        outcomes = [msgspec.convert(outcome, StepOutcome) for outcome in self._said.values() if outcome is not None]
+        total = asdict(reduce(add, outcomes)) if outcomes else None
+        self._said = {}
+        self._runner.send_message(STEP_AGREED, {"outcome": total, "begins_wall_ns": time.time_ns() + LEAD_NS})
 
     def hear_done(self, said: dict[str, Any]) -> None:
         """A worker has closed its books; when all have, the load is over."""
@@ -156,39 +213,3 @@ def _passed_to(hear: Callable[[MasterSide, dict[str, Any]], None]) -> Callable[.
             hear(environment.master_side, msg.data)
 
     return listener
-
-
-def merge_journals(folder: Path, workers: int) -> None:
-    """One journal of all workers' requests in the order of their schedule, numbered anew; their own files stay."""
-    journals = [worker_folder(folder, index) / REQUESTS_FILE for index in range(workers)]
-    records = [record for path in journals if path.is_file() for record in read_journal(path, RequestRecord).records]
-    with JournalWriter(folder / REQUESTS_FILE) as merged:
-        for number, record in enumerate(sorted(records, key=lambda record: record.scheduled_ns)):
-            merged.append(replace(record, request=number))
-
-
-def merge_tallies(folder: Path, workers: int) -> LoadTally:
-    """All workers' counts together; the busiest generator stands for all. Raises `RunInvalid` where one is missing."""
-    tallies = [_tally_in(worker_folder(folder, index)) for index in range(workers)]
-    return LoadTally(
-        started=sum(tally.started for tally in tallies),
-        ok=sum(tally.ok for tally in tallies),
-        failed=sum(tally.failed for tally in tallies),
-        aborted=sum(tally.aborted for tally in tallies),
-        dropped=sum(tally.dropped for tally in tallies),
-        cpu_share=max(tally.cpu_share for tally in tallies),
-        complete=all(tally.complete for tally in tallies),
-        steps=_agreed_steps(tallies),
-        workers=workers,
-    )
-
-
-def _agreed_steps(tallies: Sequence[LoadTally]) -> tuple[StepOutcome, ...]:
-    """Every worker keeps the sums that were agreed on."""
-    return tallies[0].steps
-
-
-def _tally_in(folder: Path) -> LoadTally:
-    if not (folder / TALLY_FILE).is_file():
-        raise RunInvalid(f"{folder} has no count of a worker. Next: let all workers write to one shared folder")
-    return read_json(folder / TALLY_FILE, LoadTally)

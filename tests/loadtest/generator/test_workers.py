@@ -1,30 +1,41 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import gevent
 import numpy as np
 import psutil
 import pytest
 
 from contract.errors import RunInvalid
 from contract.records.journal import read_journal
-from contract.records.load import REQUESTS_FILE, Cell, RequestRecord, StepOutcome
+from contract.records.load import REQUESTS_FILE, Cell, RequestRecord
+from contract.timing import NS_PER_MS, NS_PER_S
 from loadtest.campaign.cells import Surroundings, measure_cell
+from loadtest.generator import workers
+from loadtest.generator.clocks import on_own_clock
+from loadtest.generator.exchange import Reply
 from loadtest.generator.launch import offer
+from loadtest.generator.ledger import OpenRequest
+from loadtest.generator.merging import merge_journals, merge_tallies, worker_folder
+from loadtest.generator.offering import Offering
+from loadtest.generator.payloads import Payload
 from loadtest.generator.plan import TALLY_FILE, LoadPlan
 from loadtest.generator.workers import (
     LOAD_DONE,
+    STEP_AGREED,
     MasterSide,
     Share,
+    WorkerSide,
     hear_workers,
-    merge_tallies,
     share_of,
-    worker_folder,
 )
 from loadtest.scenarios import arrivals_of
+from loadtest.steps import next_step
 
 
 class MasterRunner:
@@ -33,6 +44,7 @@ class MasterRunner:
     def __init__(self) -> None:
         self.listeners: dict[str, Callable] = {}
         self.environment = SimpleNamespace(master_side=None)
+        self.workers: list[WorkerRunner] = []
 
     def register_message(self, kind: str, listener: Callable) -> None:
         assert kind not in self.listeners
@@ -41,6 +53,42 @@ class MasterRunner:
     def hear(self, kind: str, **data: object) -> None:
         with contextlib.suppress(Exception):
             self.listeners[kind](environment=self.environment, msg=SimpleNamespace(data=data))
+
+    def send_message(self, kind: str, data: object = None) -> None:
+        for worker in self.workers:
+            worker.listeners[kind](environment=None, msg=SimpleNamespace(data=data))
+
+
+class WorkerRunner:
+    """Locust's, connected to ``master`` without a network."""
+
+    def __init__(self, master: MasterRunner) -> None:
+        self.listeners: dict[str, Callable] = {}
+        self.master, self.worker_index = master, len(master.workers)
+        master.workers.append(self)
+
+    def register_message(self, kind: str, listener: Callable) -> None:
+        self.listeners[kind] = listener
+
+    def send_message(self, kind: str, data: dict) -> None:
+        self.master.hear(kind, **data)
+
+
+def keep_schedule(offering: Offering) -> None:
+    """A user who fires every request at once, at a service that answers the first step in time and no other."""
+
+    def fire(request: OpenRequest) -> None:
+        offering.sending(request)
+        finished_ns = request.sent_ns + (NS_PER_S * 3600 if request.step else 1)
+        offering.settle(
+            request, Reply(finished_ns=finished_ns, status=200, length_bytes=1, answered=2, failure=None, parts_ns={})
+        )
+
+    while True:
+        if (due_ns := offering.next_arrival()) is not None:
+            offering.launch(due_ns, fire)
+        elif not offering.wait_for_step():
+            return
 
 
 def records_in(folder: Path) -> tuple[RequestRecord, ...]:
@@ -65,7 +113,56 @@ def test_workers_offer_one_schedule_between_them_and_keep_one_set_of_books(
     together = [record.response_time_ns for part in parts for record in part]
     merged = [record.response_time_ns for record in records]
     assert np.percentile(together, 99) == np.percentile(merged, 99)
+    scheduled_ns = np.array([record.scheduled_ns for record in records])
+    gaps_ns = np.diff(scheduled_ns) - np.diff(arrivals_of(plan.scenario))
+    assert np.abs(gaps_ns).max() < NS_PER_MS  # two processes, one clock of the wall
     assert sum(step.due for step in tally.steps) == sum(record.phase == "measured" for record in records)
+
+
+@pytest.mark.parametrize("kind", ["open_loop", "ladder"])
+def test_the_parts_of_workers_are_one_schedule(kind: str, make_plan: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    offset_ns = on_own_clock(0)
+    monkeypatch.setattr(workers, "on_own_clock", lambda wall_ns: wall_ns + offset_ns)  # the same clock, read once
+    plan = make_plan(kind=kind, rate_per_s=200, duration_s=0.2)
+    master = MasterRunner()
+    hear_workers(master)
+    master.environment.master_side = MasterSide(master, plan, 2, print)
+    crew = [WorkerSide(WorkerRunner(master)) for _ in range(2)]
+    shares = [Share(index=index, of=2) for index in range(2)]
+    payloads = (Payload(image=7, expected=2, body=b""),)
+    parts = [
+        Offering(share_of(plan, share), payloads, share=share, crew=side)
+        for share, side in zip(shares, crew, strict=True)
+    ]
+    users = [gevent.spawn(keep_schedule, part) for part in parts]
+    endings = []
+    for part in parts:
+        endings.append(gevent.spawn(part.carry_out))
+        gevent.sleep(0.05)  # the second is ready later
+    gevent.joinall(endings, timeout=30, raise_error=True)
+    for part in parts:
+        part.close()
+    gevent.joinall(users, timeout=30, raise_error=True)
+    folder = Path(plan.record_to)
+    merge_journals(folder, 2)
+    tally = merge_tallies(folder, 2)
+    assert (tally.complete, len(tally.steps)) == (True, 1 if kind == "open_loop" else 2)
+    for number in range(len(tally.steps)):
+        scheduled_ns = [record.scheduled_ns for record in records_in(folder) if record.step == number]
+        arrivals_ns = arrivals_of(plan.scenario, next_step(plan.scenario, tally.steps[:number]))
+        assert np.array_equal(np.array(scheduled_ns) - tally.steps[number].began_ns, arrivals_ns)
+
+
+def test_a_worker_whose_clock_is_behind_the_masters_does_not_begin() -> None:
+    master = MasterRunner()
+    runner = WorkerRunner(master)
+    side = WorkerSide(runner)
+    asking = gevent.spawn(side.assemble)
+    gevent.sleep(0)
+    msg = SimpleNamespace(data={"outcome": None, "begins_wall_ns": time.time_ns() + 60 * NS_PER_S})
+    runner.listeners[STEP_AGREED](environment=None, msg=msg)
+    with pytest.raises(RunInvalid, match=r"clock is 59\d\d\d ms or more behind"):
+        asking.get(timeout=30)
 
 
 def test_workers_take_the_next_step_together(fake_service: Callable, make_plan: Callable) -> None:
@@ -104,28 +201,11 @@ def test_a_lost_worker_makes_the_load_invalid(fake_service: Callable, make_plan:
     assert not (Path(plan.record_to) / TALLY_FILE).exists()
 
 
-def test_counts_of_workers_add_up() -> None:
-    one = StepOutcome(
-        step=2, rate_per_s=25, began_ns=5, measured_from_ns=7, end_ns=9, due=100, by_end=90, in_time=80, dropped=1
-    )
-    other = StepOutcome(
-        step=2, rate_per_s=25, began_ns=4, measured_from_ns=8, end_ns=9, due=50, by_end=50, in_time=50, dropped=0
-    )
-    total = one + other
-    assert (total.rate_per_s, total.due, total.by_end, total.in_time, total.dropped) == (50, 150, 140, 130, 1)
-    assert (total.began_ns, total.measured_from_ns, total.end_ns) == (4, 7, 9)
-
-
 def test_a_worker_in_the_place_of_a_lost_one_is_refused(make_plan: Callable) -> None:
     plan: LoadPlan = make_plan()
     assert share_of(plan, Share(index=1, of=2)).record_to.endswith("worker-1")
     with pytest.raises(RunInvalid, match="start all of them anew"):
         share_of(plan, Share(index=2, of=2))
-
-
-def test_a_worker_whose_count_is_not_here_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RunInvalid, match="shared folder"):
-        merge_tallies(tmp_path, 2)
 
 
 def test_a_master_leads_one_load_after_another(make_plan: Callable, tmp_path: Path) -> None:
