@@ -70,6 +70,13 @@ def test_an_overlay_patches_what_the_base_has(path):
         assert (document["kind"], document["metadata"]["name"]) == (patch["target"]["kind"], patch["target"]["name"])
 
 
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.parent.name)
+def test_an_overlay_names_the_image_as_the_base_leaves_it(path):
+    (base,) = documents(DEPLOY / "kubernetes" / "base" / "kustomization.yaml")
+    (overlay,) = documents(path)
+    assert {image["name"] for image in overlay["images"]} == {image["newName"] for image in base["images"]}
+
+
 def test_the_compose_file_is_valid():
     command = ["-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")]
     checked = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
@@ -102,6 +109,7 @@ def test_every_variable_of_a_deployment_is_a_setting_of_the_service(path):
 def exposed_metrics() -> set[str]:
     measurements = Measurements()
     measurements.answered("28", dict.fromkeys(("read", "total"), 1))
+    measurements.out_of_distribution["28"] += 1
     exposition = Exposition(measurements, lambda: 0, {})
     exposition.add(CompilationCounter(NullRuntime(CPU, 1)))
     text = exposition.text().decode()
