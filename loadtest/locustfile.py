@@ -43,10 +43,11 @@ from loadtest.generator.ledger import OpenRequest
 from loadtest.generator.offering import Offering
 from loadtest.generator.payloads import Payload, choose_positions, encode_payloads
 from loadtest.generator.plan import LoadPlan
-from loadtest.generator.workers import MasterSide, Share, WorkerSide, hear_workers, share_of
+from loadtest.generator.workers import LOAD_STOPPED, MasterSide, Share, WorkerSide, hear_workers, share_of
 from loadtest.scenarios import CLOSED_LOOP, KINDS
 
 EXIT_LOAD_BROKE_OFF = 3
+EXIT_LOAD_STOPPED = 130  # as of any command that is interrupted: docs/commands.md
 LOOK_AFTER_S = 0.25
 LOOK_FOR_USER_S = 0.01
 # More than the requests in flight, so that no request ever waits for a connection slot of our own.
@@ -87,6 +88,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     environment.offering = environment.images_key = environment.master_side = None
     environment.worker_side = WorkerSide(runner) if isinstance(runner, WorkerRunner) else None
     if environment.worker_side is not None:
+        runner.register_message(LOAD_STOPPED, close)
         return  # what to do comes from the master, and what is wrong with it is told there
     if isinstance(runner, MasterRunner):
         hear_workers(runner)
@@ -121,20 +123,33 @@ def fail(user_instance: Any, exception: BaseException, **_: Any) -> None:
         offering.fail(exception)
 
 
+def halt(environment: Any, **_: Any) -> None:
+    """Put together what the workers wrote when a master is stopped, before Locust sends them away."""
+    master = environment.master_side
+    if master is None or master.is_over:
+        return
+    try:
+        if not master.stop().complete:
+            _tell_of_stop(environment)
+    except (HemaBenchError, OSError) as error:
+        _tell_of_break(environment, error)
+
+
 def close(environment: Any, **_: Any) -> None:
     """Settle what is open, whoever ended the test: its own end, the web page, Ctrl-C or a signal."""
-    if environment.master_side is not None:
-        environment.master_side.abandon()
+    halt(environment)
     offering = environment.offering
     if offering is None:
         return
+    was_open = not offering.is_closed
     try:
         offering.close()
     except OSError as error:
         offering.fail(error)
     if offering.error is not None:
-        environment.process_exit_code = EXIT_LOAD_BROKE_OFF
-        logger.error("the load broke off, and its records are not whole: %s", _in_words(offering.error))
+        _tell_of_break(environment, offering.error)
+    elif was_open and not offering.is_complete and environment.worker_side is None:  # of workers the master tells
+        _tell_of_stop(environment)
 
 
 class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
@@ -271,8 +286,7 @@ def _lead(environment: Any, plan: LoadPlan) -> None:
 
     def finish(error: str | None) -> None:
         if error is not None:
-            environment.process_exit_code = EXIT_LOAD_BROKE_OFF
-            logger.error("the load broke off, and its records are not whole: %s", error)
+            _tell_of_break(environment, error)
         gevent.spawn(_stop, environment)
 
     environment.master_side = MasterSide(runner, plan, workers, finish)
@@ -313,9 +327,20 @@ def _break_off(environment: Any, error: Exception) -> None:
     gevent.spawn(_stop, environment)  # not from within the listener: Locust is still starting
 
 
-def _in_words(error: BaseException) -> str:
+def _tell_of_break(environment: Any, error: BaseException | str) -> None:
+    environment.process_exit_code = EXIT_LOAD_BROKE_OFF
+    logger.error("the load broke off, and its records are not whole: %s", _in_words(error))
+
+
+def _tell_of_stop(environment: Any) -> None:
+    """An error that was before it keeps its exit status."""
+    environment.process_exit_code = environment.process_exit_code or EXIT_LOAD_STOPPED
+    logger.warning("the load was stopped before its end: what was recorded until then is kept, and is no result")
+
+
+def _in_words(error: BaseException | str) -> str:
     """Ours say it themselves."""
-    return str(error) if isinstance(error, HemaBenchError) else repr(error)
+    return str(error) if isinstance(error, HemaBenchError | str) else repr(error)
 
 
 def _stop(environment: Any) -> None:
@@ -330,4 +355,5 @@ events.init.add_listener(prepare)
 events.test_start.add_listener(begin)
 events.user_error.add_listener(fail)
 events.quitting.add_listener(close)
+events.test_stopping.add_listener(halt)
 events.test_stop.add_listener(close)

@@ -49,8 +49,8 @@ def merge_tallies(folder: Path, workers: int) -> LoadTally:
 
 
 def _agreed_steps(tallies: Sequence[LoadTally]) -> tuple[StepOutcome, ...]:
-    """Every worker keeps the sums that were agreed on."""
-    return tallies[0].steps
+    """Every worker keeps the sums that were agreed on; one that is stopped may not have heard the last."""
+    return max((tally.steps for tally in tallies), key=len)
 
 
 def _tally_in(folder: Path) -> LoadTally:

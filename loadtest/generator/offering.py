@@ -67,6 +67,11 @@ class Offering:
         return self._closed
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every step was carried out to its end."""
+        return self._complete
+
+    @property
     def is_scheduled(self) -> bool:
         """Whether requests follow a schedule; otherwise each user waits for the answer before."""
         return self.plan.scenario.kind != CLOSED_LOOP

@@ -18,6 +18,7 @@ from operator import add
 from pathlib import Path
 from typing import Any, Protocol
 
+import gevent
 import msgspec
 from gevent.event import AsyncResult
 
@@ -27,16 +28,20 @@ from contract.storage import write_json
 from contract.timing import NS_PER_MS
 from loadtest.generator.clocks import on_own_clock
 from loadtest.generator.merging import merge_journals, merge_tallies, worker_folder
-from loadtest.generator.plan import TALLY_FILE, LoadPlan
+from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
 
 STEP_DONE = "hemabench-step-done"
 STEP_AGREED = "hemabench-step-agreed"
 LOAD_DONE = "hemabench-load-done"
+LOAD_STOPPED = "hemabench-load-stopped"
 # How far ahead the master names an instant: far more than a message and the drawing of arrivals take.
 LEAD_NS = 500 * NS_PER_MS
 # What a worker may be late, or its clock be wrong. Whatever is due meanwhile is sent late, and its send delay says so,
 # as of any delay of the generator; who is later, with so long a lead, stood still, or was told a wrong instant.
 LATEST_NS = 5 * NS_PER_MS
+# How long the master waits for the books of workers that are stopped; whoever ends the master gives it 10 s for all.
+CLOSING_S = 5.0
+_LOOK_FOR_BOOKS_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,14 +159,27 @@ class MasterSide:
 
     def look_after(self) -> None:
         """Break off when a worker is gone; Locust itself would go on with the others."""
+        if self._over:
+            return
         clients = self._runner.clients
         here = len(clients.ready) + len(clients.spawning) + len(clients.running)
-        if not self._over and here < self._workers:
+        if here < self._workers:
             self._end(f"a worker was lost: {here} of {self._workers} are left, and its share was not sent")
 
-    def abandon(self) -> None:
-        """Somebody stopped the load: what workers do from now on is no business of this one."""
+    def stop(self) -> LoadTally:
+        """Somebody ends the load: have the workers close their books, and put together what they wrote until then.
+
+        What they do from now on is no business of this load. Raises `HemaBenchError` or
+        ``OSError`` where no common books can be made; the journal may be there all the same.
+        """
         self._over = True
+        self._runner.send_message(LOAD_STOPPED)
+        folders = [worker_folder(Path(self._plan.record_to), index) for index in range(self._workers)]
+        with gevent.Timeout(CLOSING_S, False):
+            while not all((folder / TALLY_FILE).is_file() for folder in folders):
+                gevent.sleep(_LOOK_FOR_BOOKS_S)
+        self._merge_journals()
+        return self._merge_tallies()
 
     def hear_step(self, said: dict[str, Any]) -> None:
         """A worker is ready, or has ended a step; when all have, tell them what it came to and when the next begins."""
@@ -186,16 +204,21 @@ class MasterSide:
             return
         self._over = True
         try:
-            self._merge(with_tally=error is None)
+            self._merge_journals()
+            if error is None:
+                self._merge_tallies()
         except (HemaBenchError, OSError) as problem:  # Locust would log it, and wait for ever
             error = error or str(problem)
         self._finish(error)
 
-    def _merge(self, *, with_tally: bool) -> None:
+    def _merge_journals(self) -> None:
+        merge_journals(Path(self._plan.record_to), self._workers)
+
+    def _merge_tallies(self) -> LoadTally:
         folder = Path(self._plan.record_to)
-        merge_journals(folder, self._workers)
-        if with_tally:
-            write_json(folder / TALLY_FILE, merge_tallies(folder, self._workers))
+        tally = merge_tallies(folder, self._workers)
+        write_json(folder / TALLY_FILE, tally)
+        return tally
 
 
 def hear_workers(runner: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -164,6 +165,28 @@ def test_the_stop_of_a_person_leaves_whole_books(fake_service: Callable, noise_f
     assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.started
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_books_and_says_that_they_are_not_whole(
+    workers: int, fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    folder, port = tmp_path / "records", str(free_port())
+    crew = ["--processes", str(workers), "--master-bind-port", port, "--master-port", port] if workers > 1 else []
+    options = ["--dataset", str(noise_folder), "--record-to", str(folder), "--duration", "60", "--users", "2"]
+    written = folder / "worker-1" / REQUESTS_FILE if workers > 1 else folder / REQUESTS_FILE
+    with fake_service(service_ms=20) as service:
+        command = locust_command("--headless", "--host", service.url, *options, *crew)
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=CODE, start_new_session=True, **pipes) as process:
+            wait_for(lambda: written.exists() and written.stat().st_size > 3_000)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+            _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, said
+    assert said.count("stopped before its end") == 1
+    tally = read_json(folder / TALLY_FILE, LoadTally)
+    assert (tally.complete, tally.workers) == (False, workers)
+    assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.started > 0
+
+
 def test_the_web_page_starts_every_scenario_one_after_another(
     fake_service: Callable, noise_folder: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +247,29 @@ def test_the_page_of_a_master_starts_one_load_after_another(
             post(f"{page}/swarm", form | {"scenario": "open_loop"} | SCENARIOS["open_loop"])
             wait_for(lambda number=number: (tmp_path / str(number) / TALLY_FILE).exists(), log)
             require_whole_books(tmp_path / str(number), "open_loop", workers=2)
+
+
+def test_a_load_that_is_stopped_on_the_page_of_a_master_leaves_common_books(
+    fake_service: Callable, noise_folder: Path, tmp_path: Path
+) -> None:
+    port, log, folder = free_port(), tmp_path / "log", tmp_path / "records"
+    page = f"http://127.0.0.1:{port}"
+    with (
+        fake_service(service_ms=20) as service,
+        guarded_process(page_of_a_master(port, noise_folder), log=log, grace_s=2),
+    ):
+        wait_for(lambda: answers(page) and is_idle(page), log)
+        form = {"user_count": 2, "spawn_rate": 2, "host": service.url, "scenario": CLOSED_LOOP, "duration": 60}
+        post(f"{page}/swarm", form | {"record_to": str(folder)})
+        written = folder / "worker-1" / REQUESTS_FILE
+        wait_for(lambda: written.exists() and written.stat().st_size > 3_000, log)
+        post(f"{page}/stop", {})
+        wait_for(lambda: (folder / TALLY_FILE).exists(), log)
+        wait_for(lambda: is_idle(page), log)
+    assert "stopped before its end" in log.read_text()
+    tally = read_json(folder / TALLY_FILE, LoadTally)
+    assert (tally.complete, tally.workers) == (False, 2)
+    assert len(read_journal(folder / REQUESTS_FILE, RequestRecord).records) == tally.started > 0
 
 
 def page_of_a_master(port: int, dataset: Path) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from contract.errors import RunInvalid
 from contract.records.journal import read_journal
 from contract.records.load import REQUESTS_FILE, Cell, RequestRecord
+from contract.storage import read_json
 from contract.timing import NS_PER_MS, NS_PER_S
 from loadtest.campaign.cells import Surroundings, measure_cell
 from loadtest.generator import workers
@@ -24,9 +25,10 @@ from loadtest.generator.ledger import OpenRequest
 from loadtest.generator.merging import merge_journals, merge_tallies, worker_folder
 from loadtest.generator.offering import Offering
 from loadtest.generator.payloads import Payload
-from loadtest.generator.plan import TALLY_FILE, LoadPlan
+from loadtest.generator.plan import TALLY_FILE, LoadPlan, LoadTally
 from loadtest.generator.workers import (
     LOAD_DONE,
+    LOAD_STOPPED,
     STEP_AGREED,
     MasterSide,
     Share,
@@ -206,6 +208,59 @@ def test_a_worker_in_the_place_of_a_lost_one_is_refused(make_plan: Callable) -> 
     assert share_of(plan, Share(index=1, of=2)).record_to.endswith("worker-1")
     with pytest.raises(RunInvalid, match="start all of them anew"):
         share_of(plan, Share(index=2, of=2))
+
+
+def stopped(make_plan: Callable, workers: int = 2) -> tuple[MasterSide, LoadPlan, list[str]]:
+    """A load that ``workers`` of two have begun and a master that may stop it, with the kinds of what it tells them."""
+    plan, master, told = make_plan(rate_per_s=100, duration_s=60.0), MasterRunner(), []
+    for index in range(workers):
+        share = Share(index=index, of=2)
+        part = Offering(share_of(plan, share), (Payload(image=7, expected=2, body=b""),), share=share)
+        gevent.spawn(part.carry_out)
+        user = gevent.spawn(keep_schedule, part)
+        runner = WorkerRunner(master)
+        runner.register_message(LOAD_STOPPED, lambda part=part, **_: (told.append(LOAD_STOPPED), part.close()))
+        gevent.sleep(0)
+        user.join(0.01)
+    return MasterSide(master, plan, 2, lambda error: told.append(str(error))), plan, told
+
+
+def test_a_load_that_is_stopped_leaves_common_books(make_plan: Callable) -> None:
+    side, plan, told = stopped(make_plan)
+    tally = side.stop()
+    assert told == [LOAD_STOPPED] * 2
+    assert side.is_over
+    assert (tally.complete, tally.workers) == (False, 2)
+    assert read_json(Path(plan.record_to) / TALLY_FILE, LoadTally) == tally
+    assert len(records_in(Path(plan.record_to))) == tally.started > 0
+    side.look_after()  # of workers that go now
+    assert told == [LOAD_STOPPED] * 2
+
+
+def test_a_load_that_is_stopped_without_all_its_workers_keeps_a_journal(
+    make_plan: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CLOSING_S", 0.1)
+    side, plan, _ = stopped(make_plan, workers=1)
+    with pytest.raises(RunInvalid, match="worker-1 has no count"):
+        side.stop()
+    assert len(records_in(Path(plan.record_to))) > 0
+    assert not (Path(plan.record_to) / TALLY_FILE).exists()
+
+
+def test_workers_that_are_interrupted_leave_common_books(fake_service: Callable, make_plan: Callable) -> None:
+    plan = make_plan(rate_per_s=50, duration_s=60.0)
+    journal = worker_folder(Path(plan.record_to), 1) / REQUESTS_FILE
+
+    def interrupt(elapsed_s: float) -> None:
+        if journal.exists() and journal.stat().st_size > 1_000:
+            raise KeyboardInterrupt
+
+    with fake_service(service_ms=2) as service, pytest.raises(KeyboardInterrupt):
+        offer(service.url, plan, ticking=interrupt, workers=2)
+    tally = read_json(Path(plan.record_to) / TALLY_FILE, LoadTally)
+    assert (tally.complete, tally.workers) == (False, 2)
+    assert len(records_in(Path(plan.record_to))) == tally.started > 0
 
 
 def test_a_master_leads_one_load_after_another(make_plan: Callable, tmp_path: Path) -> None:
