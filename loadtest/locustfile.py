@@ -164,7 +164,8 @@ class Classification(FastHttpUser):  # type: ignore[misc]  # Locust is not typed
         if self.environment.offering is None:
             raise StopUser
         self.offering: Offering = self.environment.offering
-        self.alarm = create_alarm()
+        if self.offering.is_scheduled:  # who waits for answers needs none, and each is a descriptor
+            self.alarm = create_alarm()
         self.http = self.client.client.clientpool.get_client(URL(self.host))
         watch_connections(self.http)
         self.target = f"/v1/classify?resolution={self.offering.plan.resolution_px}"
