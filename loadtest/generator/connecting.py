@@ -16,7 +16,7 @@ from geventhttpclient.client import HTTPClient
 
 
 def watch_connections(client: HTTPClient) -> None:
-    """From now on new connections of ``client`` are timed, for the greenlet that waits, and kept ones are always found."""
+    """From now on new connections of ``client`` are timed, for the greenlet that waits, and kept ones are found."""
     pool: Any = client._connection_pool
     create = pool._create_socket
 
