@@ -32,7 +32,10 @@ def compare(
     """Is RUN_B faster than RUN_A? Refused, with exit code 2, where they were not measured under the same conditions."""
     from analysis.comparison.comparing import compare_runs
     from analysis.comparison.tables import comparison_as_json, comparison_tables
+    from contract.errors import RunInvalid
 
+    if missing := [run for run in (run_a, run_b) if not run.exists()]:  # before the other is read, which takes a while
+        raise RunInvalid(f"there is no run at {missing[0]}. Next: name a folder under results/")
     with progress_bar(NOTHING_WRITTEN) as progress:
         compared = compare_runs(run_a, run_b, despite or (), progress)
         progress("compared", 1, 1)

@@ -48,6 +48,13 @@ SETTINGS_OF_KINDS = {
     "requests": {"offline"},
     "p99_limit_s": {"find_rate"},
 }
+# What `hemabench load` calls them.
+OPTION_OF = {
+    "arrival_rate_per_s": "--arrival-rate",
+    "peak_rate_per_s": "--peak-rate",
+    "requests": "--requests",
+    "p99_limit_s": "--p99-ms",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +99,11 @@ class Scenario:
         for name, kinds in SETTINGS_OF_KINDS.items():
             value = getattr(self, name)
             if (self.kind in kinds) != (value is not None):
-                raise InvalidSettings(f"{self.kind} with {name}={value}: it belongs to {', '.join(sorted(kinds))}")
+                raise InvalidSettings(
+                    f"{self.kind} needs {name}. Next: {OPTION_OF[name]}"
+                    if value is None
+                    else f"{name} ({value}) is for {', '.join(sorted(kinds))}. Next: leave {OPTION_OF[name]} away"
+                )
             if value is not None and not 0 < value < inf:
                 raise InvalidSettings(f"{name} ({value}) must be > 0")
 
