@@ -170,7 +170,7 @@ def test_a_folder_without_files_is_no_success(tmp_path):
     [
         ("HEMABENCH_LINE_LIMIT", "0", "line_limit (0) must be > 0"),
         ("HEMABENCH_RUNTIME", "caffe", "no runtime is called 'caffe'"),
-        ("HEMABENCH_ARTIFACTS", "nowhere", "Next: hemabench export"),
+        ("HEMABENCH_ARTIFACTS", "nowhere", "Next: check --artifacts, or hemabench export"),
     ],
 )
 def test_what_serve_is_not_given_comes_from_the_variables_of_the_service(variable, value, reason, monkeypatch):
