@@ -5,22 +5,18 @@ One library for a single image, in which oneDNN's kernels of a large one are pac
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch._inductor.package import AOTICompiledModel
 from torch.fx import GraphModule, Node
 
 from serving.inference.devices import Device
 from serving.runtimes.convolutions import MANY_CHANNELS, as_products, is_rewritable, of_products
-from serving.runtimes.pytorch_tuned import Call, TunedPyTorchRuntime
+from serving.runtimes.pytorch_tuned import Call, TunedPyTorchRuntime, one_and_several
 
 CONVOLUTION = torch.ops.aten.conv2d.default
-# Up to so many numbers PyTorch itself convolves without oneDNN, whose calls would cost more than the work;
-# frozen weights are packed for oneDNN whatever the size (use_mkldnn in ATen's Convolution.cpp).
-SMALL_IMAGE = 20_480
 DEFAULTS: tuple[Any, ...] = (None, [1, 1], [0, 0])  # bias, strides and padding where they are left out
 
 
@@ -72,25 +68,18 @@ def _is_suited(network: GraphModule, node: Node) -> bool:
 
 
 def ahead_of_time_by_size(network: GraphModule, example: torch.Tensor) -> Call:
-    """Both libraries, built here and loaded from a folder that only this process has written to."""
+    """A library for one image and one for several."""
     rewrite(network)
-    one = _library(network, example[:1], None)
-    several = _library(network, example, ({0: torch.export.Dim("images", min=2)},))
+    one, several = map(_past_the_wrapper, one_and_several(network, example))
     return lambda images: one(images) if len(images) == 1 else several(images)
 
 
-def _library(network: GraphModule, example: torch.Tensor, shapes: Any) -> Call:
-    options = {"freezing": example[0].numel() > SMALL_IMAGE}
-    # Inductor freezes weights only where no gradient can be asked for.
-    with torch.no_grad(), tempfile.TemporaryDirectory(prefix="hemabench-") as folder:
-        program = torch.export.export(network, (example,), dynamic_shapes=shapes)
-        package = str(Path(folder) / "model.pt2")
-        torch._inductor.aoti_compile_and_package(program, package_path=package, inductor_configs=options)
-        # Past the wrapper that takes apart and puts together any nesting of arguments, some 40 us for one tensor.
-        run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = torch._inductor.aoti_load_package(package).loader.run
+def _past_the_wrapper(package: AOTICompiledModel) -> Call:
+    """``package`` without what takes apart and puts together any nesting of arguments, some 40 us for one tensor."""
+    run: Callable[[list[torch.Tensor]], list[torch.Tensor]] = package.loader.run
     return lambda images: run([images])[0]
 
 
 def winograd(device: Device, threads: int) -> TunedPyTorchRuntime:
     """AOTInductor, float32, convolutions rewritten."""
-    return TunedPyTorchRuntime("pytorch-winograd", ahead_of_time_by_size, device, threads, libraries=2)
+    return TunedPyTorchRuntime("pytorch-winograd", ahead_of_time_by_size, device, threads)

@@ -152,6 +152,13 @@ for batch in (1, 2):
 assert np.abs(expected).max() > 0.1
 """
 
+# The three that are left as they are, in the library for several images and not in the one for one: these are small.
+PACKED = """
+from torch._dynamo.utils import counters
+packed = counters["inductor"]["mkldnn_conv_weight_pack_matcher_count"]
+assert packed == 3, packed
+"""
+
 REFUSE = """
 for refused in (lambda x: jnp.cos(x).mean((1, 2)), lambda x: lax.cummax(x, 1).mean((1, 2))):
     save(refused)
@@ -164,10 +171,11 @@ for refused in (lambda x: jnp.cos(x).mean((1, 2)), lambda x: lax.cummax(x, 1).me
 """
 
 
+@pytest.mark.timeout(1_800)  # PyTorch's is two libraries for a C++ compiler, on a busy machine
 @pytest.mark.parametrize(("module", "export"), [("jax", JAX), ("tensorflow", TENSORFLOW), ("torch", PYTORCH)])
 def test_a_network_with_rewritten_convolutions_gives_the_logits_of_the_one_that_was_exported(module, export, tmp_path):
     pytest.importorskip(module)
-    run(START + export + COMPARE, tmp_path)
+    run(START + export + COMPARE + (PACKED if module == "torch" else ""), tmp_path)
 
 
 def test_a_program_that_cannot_be_rewritten_is_refused_when_it_is_loaded(tmp_path):
