@@ -242,6 +242,7 @@ def test_the_page_of_a_master_starts_one_load_after_another(
     ):
         wait_for(lambda: answers(page), log)
         for number in (1, 2):
+            time.sleep(PAGE_IS_OLD_S)
             wait_for(lambda: is_idle(page), log)
             form = {"user_count": 2, "spawn_rate": 2, "host": service.url, "record_to": str(tmp_path / str(number))}
             post(f"{page}/swarm", form | {"scenario": "open_loop"} | SCENARIOS["open_loop"])
@@ -278,6 +279,9 @@ def page_of_a_master(port: int, dataset: Path) -> list[str]:
     crew = ["--processes", "2", "--master-bind-port", bound, "--master-port", bound]
     page = ["--web-host", "127.0.0.1", "--web-port", str(port)]
     return locust_command(*crew, *page, "--dataset", str(dataset), "--warmup", "0")
+
+
+PAGE_IS_OLD_S = 2.5  # Locust answers with the same figures for 2 s
 
 
 def is_idle(page: str) -> bool:
