@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.blood_cells import NOTICE
+from contract.blood_cells import LABELS, NOTICE
 from serving.http.codes import CODES
 
 ROOT = Path(__file__).parents[2]
@@ -41,13 +41,18 @@ def test_every_curl_line_is_answered(command, folder, serving_null):
     assert outcomes == (["answer", "answer", "error"] if command.count("-F") == 3 else [])
 
 
-def test_the_python_example_runs(folder, serving_null):
-    (code,) = blocks("python")
+def said_by(code, folder, service):
     environment = {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code.replace(DOCUMENTED_URL, serving_null.url)]
-    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-c", code.replace(DOCUMENTED_URL, service.url)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_python_examples_run(folder, serving_null):
+    with_bentoml, own = sorted(blocks("python"), key=lambda code: "import bentoml" not in code)
+    said = said_by(own, folder, serving_null)
     assert len(said.splitlines()) == 3
     assert "unsupported_image" in said
+    assert said_by(with_bentoml, folder, serving_null).strip() in LABELS
 
 
 def test_the_table_is_the_table_of_codes():
