@@ -26,8 +26,8 @@ from contract.errors import HemaBenchError, ProcessFailed
 from loadtest.service.processes import guarded_process, last_lines
 from serving.runtimes import pinned_environment
 
-# Artifacts are loaded before a worker says that it is there, and some forms are compiled then, for minutes. One that died
-# is noticed at once.
+# Artifacts are loaded before a worker says that it is there, and some forms are compiled then, for minutes. One that
+# died is noticed at once.
 START_S = 900.0
 REPLY_S = 900.0  # the first call of a large batch that compiles on a busy core takes minutes
 _GRACE_S = 1.0  # a worker has nothing to finish
