@@ -11,8 +11,8 @@ meanwhile. Needs the artifact of `hemabench export` and the images of `hemabench
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from analysis.load.summary import summarise
 from analysis.load.trust import trust_page
 from analysis.mistakes.chart import static_png
 from analysis.side_by_side.agreement import summarise_referees
+from commands.report import conclude
 from contract.records.load import Scenario
 from contract.records.referees import COMPARISON_FILE, RefereeComparison
 from contract.storage import read_json, write_atomically
@@ -64,16 +65,8 @@ def measured(service: CommandForPort, scenario: Scenario, resolution_px: int) ->
     with running_service(service, log=RESULTS / "load-results.log", cores=cores.service) as running:
         typed = as_typed(scenario, resolution_px)
         result = offer_load(running.url, scenario, resolution_px, images, RESULTS, command=typed, cores=cores)
-    report = [
-        sys.executable,
-        "-m",
-        "cli",
-        "report",
-        str(result.folder),
-    ]  # numbers to verify, as `hemabench load` leaves
-    subprocess.run(
-        report, cwd=ROOT, stdout=subprocess.DEVNULL, check=False
-    )  # 1: a load that stalled may not be compared
+    with suppress(SystemExit):  # 1: a load that stalled may not be compared
+        conclude(result.folder, as_json=False)  # as `hemabench load` does, so that the run can be verified
     return load_run(result.folder)
 
 

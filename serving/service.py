@@ -26,13 +26,7 @@ from contract.errors import HemaBenchError
 from serving.http.connections import guard_connections
 from serving.http.door import DoorInFront
 from serving.http.endpoints import Endpoints
-from serving.inference.classifier import (
-    FIRST_CALLS,
-    Classifier,
-    load_classifier,
-    require_servable,
-    warm_up,
-)
+from serving.inference.classifier import FIRST_CALLS, Classifier, load_classifier, require_servable, warm_up
 from serving.inference.reload import reloaded
 from serving.observe.audit import require_appendable
 from serving.observe.request_log import write_to_standard_output

@@ -113,12 +113,12 @@ class ServiceSettings:
         format_ = entry_of(self.runtime).format
         if format_ is None:
             return RESOLUTIONS_PX
-        folders = {side: artifact_folder(self.artifacts, format_, side) for side in RESOLUTIONS_PX}
-        there = tuple(side for side, folder in folders.items() if (folder / MANIFEST_FILE).is_file())
         if not self.artifacts.is_dir():
             raise ArtifactUnavailable(
                 f"there is no folder {self.artifacts}. Next: check --artifacts, or hemabench export"
             )
+        folders = {side: artifact_folder(self.artifacts, format_, side) for side in RESOLUTIONS_PX}
+        there = tuple(side for side, folder in folders.items() if (folder / MANIFEST_FILE).is_file())
         if not there:
             raise ArtifactUnavailable(f"no {format_} artifact under {self.artifacts}. Next: hemabench export")
         return there

@@ -14,6 +14,9 @@ import gevent
 from gevent.monkey import get_original
 from geventhttpclient.client import HTTPClient
 
+# The system's own, whatever gevent has put in its place: it returns at once, and no other greenlet runs.
+_POLL = get_original("select", "poll")
+
 
 def watch_connections(client: HTTPClient) -> None:
     """From now on new connections of ``client`` are timed, for the greenlet that waits, and kept ones are found."""
@@ -31,13 +34,10 @@ def watch_connections(client: HTTPClient) -> None:
 
 
 def _is_alive(sock: Any) -> bool:
-    """Whether a kept connection may be used: of an idle one there is nothing to read, not even its end.
-
-    The system's own ``poll``, whatever gevent has put in its place: it returns at once, and no other greenlet runs.
-    """
+    """Whether a kept connection may be used: of an idle one there is nothing to read, not even its end."""
     if sock is None or sock.fileno() < 0:
         return False
-    poll = get_original("select", "poll")()
+    poll = _POLL()
     poll.register(sock.fileno(), select.POLLIN)
     return not poll.poll(0)
 

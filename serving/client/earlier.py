@@ -33,6 +33,8 @@ class EarlierRows:
         An answer is never dropped. Raises `RunInvalid` where one is of a file that is not among
         ``files``, or of other bytes: the output is another folder's, or the file was replaced.
         """
+        if not self.rows:
+            return set()  # without a walk of the folder
         missing = set(self.rows)
         outdated = set()
         for path in files:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from serving.http.bodies import MAX_IMAGES
+
 SERVICE = "HemaBench"
 
 
@@ -23,7 +25,7 @@ def _route(name: str, path: str) -> dict[str, Any]:
     return {
         "name": name,
         "route": path,
-        "doc": "Which cell is this? One image, or a list of up to 64.",
+        "doc": f"Which cell is this? One image, or a list of up to {MAX_IMAGES}.",
         "batchable": False,
         "input": {
             "type": "object",

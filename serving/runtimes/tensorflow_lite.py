@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -22,16 +24,11 @@ class Prepared(NamedTuple):
 
 
 class LiteModel:
-    """An interpreter for each batch size: its tensors are laid out, and its kernels packed, for one shape."""
+    """An interpreter per batch size, made by ``prepare``: tensors are laid out, and kernels packed, for one shape."""
 
-    def __init__(self, flatbuffer: bytes, threads: int) -> None:
-        self._flatbuffer, self._threads = flatbuffer, threads
+    def __init__(self, prepare: Callable[[tuple[int, ...]], Prepared]) -> None:
+        self._prepare = prepare
         self._by_batch: dict[int, Prepared] = {}
-
-    @property
-    def prepared(self) -> int:
-        """For how many batch sizes there is an interpreter."""
-        return len(self._by_batch)
 
     def predict(self, images: FloatArray) -> FloatArray:
         """Logits (n, classes), copied out of the interpreter's memory."""
@@ -43,13 +40,6 @@ class LiteModel:
         logits: FloatArray = found.interpreter.get_tensor(found.logits)
         return logits
 
-    def _prepare(self, shape: tuple[int, ...]) -> Prepared:
-        interpreter = Interpreter(model_content=self._flatbuffer, num_threads=self._threads)
-        (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.resize_tensor_input(images["index"], shape)
-        interpreter.allocate_tensors()
-        return Prepared(interpreter, images["index"], logits["index"])
-
 
 class LiteRuntime:
     """SavedModels converted where they run; the same float32 kernels and no quantisation."""
@@ -58,16 +48,23 @@ class LiteRuntime:
 
     def __init__(self, device: Device, threads: int) -> None:
         self._device, self._threads = device, threads
-        self._models: list[LiteModel] = []
+        self._prepared = 0
 
     def load(self, artifact: Artifact) -> LiteModel:
         """The serving signature of ``artifact``, converted; raises `ManifestInvalid` without one."""
-        self._models.append(LiteModel(converted(artifact), self._threads))
-        return self._models[-1]
+        return LiteModel(partial(self._prepare, converted(artifact)))
 
     def compilations(self) -> int:
-        """Interpreters: none is a compilation, but each takes the time that one would."""
-        return sum(model.prepared for model in self._models)
+        """Interpreters, one per model and batch size: none is a compilation, but each takes the time that one would."""
+        return self._prepared
+
+    def _prepare(self, flatbuffer: bytes, shape: tuple[int, ...]) -> Prepared:
+        interpreter = Interpreter(model_content=flatbuffer, num_threads=self._threads)
+        (images,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.resize_tensor_input(images["index"], shape)
+        interpreter.allocate_tensors()
+        self._prepared += 1
+        return Prepared(interpreter, images["index"], logits["index"])
 
     def describe(self) -> dict[str, str]:
         """As LiteRT is installed; its interpreter names neither its delegate nor its threads."""

@@ -149,7 +149,15 @@ def test_an_address_of_more_than_a_service_is_refused_with_the_services_own(url,
 
 @pytest.mark.parametrize("url", ["http://v1/", "http://h/v10", "https://h/a/"])
 def test_a_service_may_lie_below_a_path(url):
-    HemaBenchClient(url).close()
+    asked = []
+
+    def ready(request):
+        asked.append(str(request.url))
+        return httpx.Response(200)
+
+    with HemaBenchClient(url, transport=httpx.MockTransport(ready)) as client:
+        assert client.is_ready()
+    assert asked == [f"{url.rstrip('/')}/readyz"]
 
 
 def test_a_service_without_tls_is_said_to_have_none():

@@ -74,6 +74,7 @@ def test_one_that_never_answered_is_down_past_the_deadline_of_a_start_and_is_loo
                 await until(lambda: service.state is State.READY)
 
     asyncio.run(scenario())
+    assert (service.reason, service.was_ready) == ("", True)
 
 
 def test_one_that_was_ready_and_answers_no_more_is_down_whatever_the_deadline(port):
